@@ -1,0 +1,54 @@
+"""`manifest.json` of an OUT folder: what was made, of what, by what. Written last, so its presence means whole files."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Counts(BaseModel):
+    """Every input triplet is in exactly one of the last three."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: int
+    accepted: int
+    rejected: int
+    quarantined: int
+
+
+class PublishedFile(BaseModel):
+    """One Parquet file: its rows and its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """Contents of manifest.json; paths in `files` are relative to OUT, no absolute path but `root` as the user gave it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: Literal["complete", "incomplete"]
+    counts: Counts
+    job: str
+    dataset: str
+    split: str
+    category: str | None
+    source: Literal["sample", "user"]
+    root: str
+    layout: str
+    image_recipe: str
+    limit: int | None
+    seed: int
+    teacher: str
+    teacher_sees_target: bool
+    prompts: dict[str, str]
+    prompt_version: str
+    thresholds: dict[str, float]
+    reasons: dict[str, int]
+    files: dict[str, PublishedFile]
+    versions: dict[str, str]

@@ -1,0 +1,57 @@
+"""The published columns, declared once: Arrow schema, dataset card and docs derive from this model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.answers import Edit
+
+Verdict = Literal["accepted", "rejected", "quarantined"]
+
+
+class Row(BaseModel):
+    """One triplet with its chain, its scores and its verdict. Absent values are None or empty, never invented."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    triplet_id: str = Field(description="dataset/split[/category]/number, e.g. cirr/train/12063")
+    dataset: str = Field(description="fashioniq, cirr or circo")
+    split: str
+    category: str | None = Field(description="FashionIQ: dress, shirt or toptee")
+    reference: str = Field(description="name of the reference image in the dataset")
+    reference_digest: str | None = Field(description="sha256 of the reference's source file")
+    target: str | None = Field(description="name of the target image")
+    target_digest: str | None = Field(description="sha256 of the target's source file")
+    modification: str = Field(description="the text that the teacher was given (captions joined)")
+    modifications: tuple[str, ...] = Field(description="the text(s) as in the annotation file")
+    subset: tuple[str, ...] = Field(description="CIRR: the six look-alikes, reference and target included")
+    positives: tuple[str, ...] = Field(description="further known true targets, to be masked as negatives")
+    also_matches: tuple[str, ...] = Field(description="other gallery images that fit the conclusion as well")
+    native_id: str = Field(
+        description="the record's own id in its file (CIRR pairid, CIRCO id, FashionIQ row)"
+    )
+    notes: tuple[str, ...] = Field(description="harmless oddities of the record, codes of docs/dirt.md")
+    caption: str | None = Field(description="claims about the reference, joined with commas")
+    caption_claims: tuple[str, ...] = Field(description="what the reference shows, one visible fact each")
+    rationale: str | None = Field(description="why these edits")
+    edits: tuple[Edit, ...] = Field(description="what the modification asks for: aspect, from, to")
+    kept: tuple[str, ...] = Field(description="aspects that stay as they are")
+    conclusion: str | None = Field(description="the target as described by the writer, joined with commas")
+    conclusion_claims: tuple[str, ...] = Field(description="the conclusion, one visible fact each")
+    leak_claims: tuple[str, ...] = Field(
+        description="claims known from the target only (empty until checked)"
+    )
+    p_match: float | None = Field(
+        description="verifier: probability that the conclusion describes the target"
+    )
+    verdict: Verdict
+    reasons: tuple[str, ...] = Field(description="codes of docs/reasons.md, empty when accepted")
+    detail: str | None = Field(
+        description="what went wrong, for a quarantined row: error text, raw answer (bounded)"
+    )
+    teacher: str = Field(description="model that wrote the chain")
+    teacher_sees_target: bool = Field(description="true when the writer was shown the target (leakage!)")
+    prompt_version: str = Field(description="digest over all prompts")
+    source: Literal["sample", "user"] = Field(description="rendered sample or the user's own data")
