@@ -1,0 +1,205 @@
+"""Turns the text of one setting into its value, or says in one line what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from annotate.errors import UsageError
+from annotate.text import plain
+
+Value = str | int | float | bool | Path | tuple[str, ...] | tuple[tuple[str, float], ...] | None
+Source = Literal["flag", "environment", "file", "default"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A setting as somebody wrote it; `where`: "--limit", "LIMIT" (environment), "annotate.toml"."""
+
+    name: str
+    text: str
+    source: Source
+    where: str
+
+    def spell(self, value: str) -> str:
+        """`value` written the way this source writes it, for "give e.g. …"."""
+        if self.source == "flag":
+            return f"{self.where} {value}"
+        if self.source == "file":
+            quoted = value if re.fullmatch(r"[\d.]+|true|false", value) else f'"{value}"'
+            return f"{self.name} = {quoted}"
+        return f"{self.where}={value}"
+
+    @property
+    def written(self) -> str:
+        """What the user wrote, safe to print; never used for URLs, which may carry secrets."""
+        in_file = f"{self.where}: " if self.source == "file" else ""
+        return in_file + self.spell(plain(self.text, 80))
+
+    @property
+    def named(self) -> str:
+        """The setting without its value."""
+        return f"{self.where}: {self.name}" if self.source == "file" else self.where
+
+
+def whole(least: int, most: int | None, example: int) -> Callable[[Given], int]:
+    """Parser of whole numbers in `least..most`."""
+
+    def parse(given: Given) -> int:
+        advice = f"give e.g. {given.spell(str(example))}"
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", given.text):
+            raise UsageError(f"{given.written} is not a whole number; {advice}")
+        value = int(given.text)
+        if value < least:
+            kind = "negative" if value < 0 else "too small"
+            raise UsageError(f"{given.written} is {kind}, the least is {least}; {advice}")
+        if most is not None and value > most:
+            raise UsageError(f"{given.written} is too large, the most is {most}; {advice}")
+        return value
+
+    return parse
+
+
+def number(least: float, most: float, example: float) -> Callable[[Given], float]:
+    """Parser of finite numbers in `least..most`."""
+
+    def parse(given: Given) -> float:
+        advice = f"give e.g. {given.spell(f'{example:g}')}"
+        value = as_number(given.text)
+        if value is None:
+            raise UsageError(f"{given.written} is not a number; {advice}")
+        if not least <= value <= most:
+            raise UsageError(f"{given.written} is outside {least:g} to {most:g}; {advice}")
+        return value
+
+    return parse
+
+
+def as_number(text: str) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def switch(given: Given) -> bool:
+    """1 or 0, and the usual words for them."""
+    word = given.text.lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise UsageError(f"{given.written} is neither 1 nor 0; give e.g. {given.spell('1')}")
+
+
+def choice(*allowed: str) -> Callable[[Given], str]:
+    """Parser of one of a few words."""
+
+    def parse(given: Given) -> str:
+        if given.text not in allowed:
+            raise UsageError(f"{given.written} is unknown; give one of {', '.join(allowed)}")
+        return given.text
+
+    return parse
+
+
+def text(given: Given) -> str:
+    """Any text without control characters."""
+    if not given.text.isprintable():
+        raise UsageError(f"{given.named} holds control characters; give plain text")
+    return given.text
+
+
+def path(given: Given) -> Path:
+    """A path as given, `~` expanded."""
+    return Path(text(given)).expanduser()
+
+
+def folder(given: Given) -> Path:
+    """A folder that exists."""
+    value = path(given)
+    if not value.exists():
+        raise UsageError(f"{given.written} does not exist; give the folder that holds the dataset")
+    if not value.is_dir():
+        raise UsageError(f"{given.written} is not a folder; give the folder that holds the dataset")
+    return value
+
+
+def teacher(given: Given) -> str:
+    """A model folder on this machine, or a hub name like `Qwen/Qwen2.5-VL-7B-Instruct`."""
+    if "://" in given.text:
+        raise UsageError(f"{given.named} is a URL; a running server is given by TEACHER_URL (--teacher-url)")
+    value = text(given)
+    local = Path(value).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise UsageError(f"{given.written} holds no config.json; give the folder of a model")
+        return str(local)
+    if not _HUB_NAME.fullmatch(value):
+        raise UsageError(
+            f"{given.written} is neither a folder here nor a hub name; "
+            f"give e.g. {given.spell('Qwen/Qwen2.5-VL-7B-Instruct')}"
+        )
+    return value
+
+
+def url(given: Given) -> str:
+    """An http(s) URL without credentials, query or fragment; never echoed: it may hold a secret."""
+    advice = f"give e.g. {given.spell('http://host:8000/v1')}"
+    try:
+        parts = urlsplit(given.text)
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"{given.named} is not a URL; {advice}") from None
+    if parts.scheme not in ("http", "https"):
+        raise UsageError(f"{given.named} must begin with http:// or https://; {advice}")
+    if "@" in parts.netloc or parts.username is not None or parts.password is not None:
+        raise UsageError(
+            f"{given.named} carries credentials; leave them out and put the key into the environment "
+            "as TEACHER_API_KEY"
+        )
+    if parts.query or parts.fragment or "?" in given.text or "#" in given.text:
+        raise UsageError(f"{given.named} carries a query or fragment; keys go into TEACHER_API_KEY; {advice}")
+    if not parts.hostname or port == 0 or not re.fullmatch(r"[\x21-\x7e]+", given.text):
+        raise UsageError(f"{given.named} names no usable host and port; {advice}")
+    return given.text.rstrip("/")
+
+
+def names(given: Given) -> tuple[str, ...]:
+    """Comma-separated names, each once."""
+    parts = tuple(part.strip() for part in given.text.split(",") if part.strip())
+    wrong = [part for part in parts if not _NAME.fullmatch(part)]
+    if wrong or len(set(parts)) < len(parts) or not parts:
+        raise UsageError(
+            f"{given.written} is no list of different names; give e.g. {given.spell('target_match')}"
+        )
+    return parts
+
+
+def thresholds(given: Given) -> tuple[tuple[str, float], ...]:
+    """`score=value` pairs, comma-separated, values 0 to 1, in order of the names."""
+    advice = f"give e.g. {given.spell('p_match=0.95')}"
+    found: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in given.text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        parsed = as_number(value)
+        if not equals or not _NAME.fullmatch(name) or parsed is None:
+            raise UsageError(f"{given.written}: {plain(part, 40)!r} is not score=number; {advice}")
+        if not 0 <= parsed <= 1:
+            raise UsageError(f"{given.written}: {name} is outside 0 to 1; {advice}")
+        if name in found:
+            raise UsageError(f"{given.written}: {name} is given twice; {advice}")
+        found[name] = parsed
+    return tuple(sorted(found.items()))

@@ -1,0 +1,171 @@
+"""The settings of `annotate run`: flags > environment > file > default, each with its source and reason.
+
+Declared once, in `annotate.setting_list`. A variable of make (`LIMIT=200`) arrives as environment variable
+`CIR_LIMIT`; an empty one means "not given". The file is `annotate.toml` in the working directory, or the one
+that `--config` names. API keys are no settings: see `api_key`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from annotate import setting_defaults, setting_file
+from annotate.setting_list import CONFIG_FILE, PREFIX, SETTINGS, TITLES, Resolved, Setting
+from annotate.setting_values import Given, Value
+from annotate.text import plain
+from schemas.triplet import CaptionMode, Dataset
+
+API_KEY_VARIABLES = ("TEACHER_API_KEY", "OPENAI_API_KEY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What a run is given: every value resolved and checked. Unset is None or empty."""
+
+    dataset: Dataset
+    split: str
+    category: str | None
+    root: Path
+    source: Literal["sample", "user"]
+    limit: int | None
+    seed: int
+    teacher: str | None
+    teacher_model: str | None
+    teacher_sees_target: bool
+    image_recipe: str
+    caption_mode: CaptionMode
+    temperature: float
+    top_p: float
+    sampling_seed: int
+    caption_tokens: int
+    reasoning_tokens: int
+    conclusion_tokens: int
+    thresholds: tuple[tuple[str, float], ...]
+    checks: tuple[str, ...]
+    chances: int
+    out: Path
+    teacher_url: str | None
+    teacher_python: Path
+    port: int | None
+    timeout: float
+    concurrency: int
+    shard_size: int
+    runner: Literal["local", "prefect"]
+    prefect_api: str | None
+    allow_missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings of a run, and where each came from, in the order of `SETTINGS`."""
+
+    run: RunSettings
+    resolved: tuple[Resolved, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` and a flag per setting, grouped by what a change of it does; `resolve` parses them."""
+    for changes, title in TITLES.items():
+        group = parser.add_argument_group(title)
+        for setting in SETTINGS:
+            if setting.changes != changes:
+                continue
+            default = "" if setting.default in (None, ()) else f" [{shown_value(setting.default)}]"
+            text = (setting.help + default).replace("%", "%%")
+            if setting.is_switch:
+                group.add_argument(setting.flag, nargs="?", const="1", metavar="0|1", help=text)
+            else:
+                group.add_argument(setting.flag, metavar=setting.variable, help=text)
+    parser.add_argument("--config", metavar="FILE", help=f"settings as TOML [{CONFIG_FILE}, if there]")
+
+
+def from_arguments(
+    arguments: argparse.Namespace, environment: Mapping[str, str], working_folder: Path
+) -> Configuration:
+    """`resolve` for a parsed command line of a parser that `add_arguments` prepared."""
+    flags = {setting.name: getattr(arguments, setting.name) for setting in SETTINGS}
+    return resolve(flags, environment, working_folder, arguments.config)
+
+
+def resolve(
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    working_folder: Path,
+    config: str | None = None,
+) -> Configuration:
+    """Every setting from the strongest source that gives it. Raises `UsageError` in one line.
+
+    `flags` are texts by setting name; `config` names a TOML file (else `annotate.toml` in `working_folder`).
+    """
+    in_file = setting_file.read(config, environment, working_folder)
+    given: dict[str, Resolved] = {}
+    for setting in SETTINGS:
+        written = _strongest(setting, flags, environment, in_file)
+        if written is not None:
+            given[setting.name] = Resolved(setting, setting.parse(written), written.source, written.where)
+    complete = setting_defaults.complete(given, environment)
+    resolved = tuple(complete[setting.name] for setting in SETTINGS)
+    fields = {entry.setting.name: entry.value for entry in resolved}
+    source = "sample" if complete["root"].source == "default" else "user"
+    return Configuration(RunSettings(source=source, **cast(dict[str, object], fields)), resolved)  # type: ignore[arg-type]
+
+
+def api_key(environment: Mapping[str, str]) -> str | None:
+    """The teacher's API key, from the environment only; never stored, logged or printed."""
+    keys = (environment.get(name, "").strip() for name in API_KEY_VARIABLES)
+    return next((key for key in keys if key), None)
+
+
+def _strongest(
+    setting: Setting,
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    in_file: Mapping[str, Given],
+) -> Given | None:
+    flag = (flags.get(setting.name) or "").strip()
+    if flag:
+        return Given(setting.name, flag, "flag", setting.flag)
+    for variable in (PREFIX + setting.variable, *setting.also):
+        text = environment.get(variable, "").strip()
+        if text:
+            return Given(setting.name, text, "environment", variable.removeprefix(PREFIX))
+    return in_file.get(setting.name)
+
+
+def show_config(configuration: Configuration, environment: Mapping[str, str]) -> str:
+    """A table: setting, value, source, reason; of the API key only whether it is set."""
+    rows = [("setting", "value", "source", "reason")]
+    rows += [
+        (entry.setting.variable, shown_value(entry.value), entry.source, entry.reason)
+        for entry in configuration.resolved
+    ]
+    variable = next((name for name in API_KEY_VARIABLES if environment.get(name, "").strip()), None)
+    rows.append(
+        (
+            "(API key)",
+            "set" if variable else "not set",
+            "environment",
+            variable or " or ".join(API_KEY_VARIABLES),
+        )
+    )
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def shown_value(value: Value) -> str:
+    """A value as a person would write it; "-" when unset."""
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, tuple):
+        return ",".join(part if isinstance(part, str) else f"{part[0]}={part[1]:g}" for part in value)
+    return plain(f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,0 +1,51 @@
+"""The one place that makes foreign text (datasets, teachers, servers, users) safe to show, print or export.
+
+HTML escaping itself is the templates' business (autoescape is on for every template); control characters are
+replaced first, because an escaped page may still be copied into a terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_ZERO_WIDTH_JOINERS = frozenset("\u200c\u200d")
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """`text` on one line without anything that a terminal or a reader's eye could be misled by.
+
+    Blanks and line ends become one blank; control, escape, bidirectional and private characters become "�";
+    joiners stay (several scripts need them). At most `limit` characters, the last one "…" when shortened.
+    """
+    if limit is not None:
+        text = text[
+            : 8 * limit + 64
+        ]  # a megabyte in one field costs nothing; enough is left after joining blanks
+    shown = "".join(" " if c in "\t\n\r\x0b\x0c\x85\u2028\u2029" else _visible(c) for c in text)
+    return shorten(" ".join(shown.split()), limit)
+
+
+def shorten(text: str, limit: int | None) -> str:
+    """At most `limit` characters; a cut is marked by "…"."""
+    if limit is None or len(text) <= limit:
+        return text
+    return text[: max(limit - 1, 0)].rstrip() + "…"
+
+
+def csv_cell(text: str) -> str:
+    """`text` as a spreadsheet cell that is never a formula: an apostrophe before =, +, -, @, tab or line end.
+
+    Source of the rule: OWASP, "CSV injection". Leading blanks do not hide a formula. Control characters are
+    replaced and line ends become blanks. Quoting is the CSV writer's business.
+    """
+    dangerous = text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
+    safe = plain(text)
+    return "'" + safe if dangerous else safe
+
+
+def _visible(character: str) -> str:
+    if character in _ZERO_WIDTH_JOINERS or unicodedata.category(character) not in _CONTROL:
+        return character
+    return "�"
