@@ -1,0 +1,278 @@
+"""Settings: one value from the strongest source, with its reason; wrong ones refused in one line with the cure."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from annotate.errors import UsageError
+from annotate.setting_list import PREFIX, SETTINGS
+from annotate.settings import (
+    Configuration,
+    RunSettings,
+    add_arguments,
+    api_key,
+    from_arguments,
+    resolve,
+    show_config,
+)
+
+MAKE_VARIABLES = [
+    "DATASET",
+    "SPLIT",
+    "CATEGORY",
+    "ROOT",
+    "OUT",
+    "LIMIT",
+    "SEED",
+    "TEACHER",
+    "TEACHER_URL",
+    "TEACHER_MODEL",
+    "TEACHER_SEES_TARGET",
+    "ALLOW_MISSING",
+    "RUNNER",
+    "CONCURRENCY",
+    "CHECKS",
+    "CHANCES",
+    "THRESHOLDS",
+]
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> Configuration:
+    """What `annotate run ARGUMENTS` resolves to in `folder`."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_arguments(parser)
+    return from_arguments(parser.parse_args(arguments), environment, folder)
+
+
+def reason(configuration: Configuration, name: str) -> tuple[str, str]:
+    return next((r.source, r.reason) for r in configuration.resolved if r.setting.name == name)
+
+
+def refusal(folder: Path, *arguments: str, **environment: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        command(folder, *arguments, **environment)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.exit_status == 2
+    return message
+
+
+def test_every_make_variable_of_the_contract_is_a_setting_with_a_flag() -> None:
+    variables = {setting.variable: setting.flag for setting in SETTINGS}
+    assert set(MAKE_VARIABLES) <= set(variables)
+    assert variables["TEACHER_URL"] == "--teacher-url"
+
+
+def test_every_setting_arrives_in_run_settings(tmp_path: Path) -> None:
+    assert {s.name for s in SETTINGS} | {"source"} == set(RunSettings.__slots__)
+    assert len(command(tmp_path).resolved) == len(SETTINGS)
+
+
+def test_bare_run_annotates_the_sample_of_cirr_with_the_sample_teacher(tmp_path: Path) -> None:
+    run = command(tmp_path).run
+    assert (run.dataset, run.split, run.source, run.runner) == ("cirr", "train", "sample", "local")
+    assert run.root == Path("outputs/sample/cirr-seed7")
+    assert run.out == Path("outputs/cirr-train")
+    assert run.teacher is not None
+    assert run.teacher.endswith("sample/models/teacher")
+    assert run.teacher_model == "sample-teacher"
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    assert command(tmp_path).run.concurrency == 64
+    (tmp_path / "annotate.toml").write_text("concurrency = 8\n")
+    in_file = command(tmp_path)
+    assert (in_file.run.concurrency, *reason(in_file, "concurrency")) == (8, "file", "annotate.toml")
+    from_make = command(tmp_path, CIR_CONCURRENCY="16")
+    assert (from_make.run.concurrency, *reason(from_make, "concurrency")) == (
+        16,
+        "environment",
+        "CONCURRENCY",
+    )
+    flagged = command(tmp_path, "--concurrency", "32", CIR_CONCURRENCY="16")
+    assert (flagged.run.concurrency, *reason(flagged, "concurrency")) == (32, "flag", "--concurrency")
+
+
+def test_empty_variables_from_make_mean_not_given(tmp_path: Path) -> None:
+    empty = {PREFIX + variable: " " for variable in MAKE_VARIABLES}
+    assert command(tmp_path, **empty) == command(tmp_path)
+
+
+def test_circo_defaults_to_val_and_says_why(tmp_path: Path) -> None:
+    configuration = command(tmp_path, "--dataset", "circo")
+    assert configuration.run.split == "val"
+    assert reason(configuration, "split") == ("default", "because DATASET=circo")
+
+
+def test_out_of_own_data_is_kept_apart_from_the_sample(tmp_path: Path) -> None:
+    run = command(tmp_path, "--root", str(tmp_path), "--dataset", "fashioniq", "--split", "val").run
+    assert (run.out, run.source) == (Path("outputs/user-fashioniq-val"), "user")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("LIMIT", "abc", "LIMIT=abc is not a whole number; give e.g. LIMIT=200"),
+        ("LIMIT", "1.5", "is not a whole number"),
+        ("LIMIT", "-3", "LIMIT=-3 is negative, the least is 1"),
+        ("LIMIT", "0", "is too small"),
+        ("SEED", "seven", "SEED=seven is not a whole number; give e.g. SEED=7"),
+        ("PORT", "70000", "is too large, the most is 65535"),
+        ("DATASET", "cir", "DATASET=cir is unknown; give one of fashioniq, cirr, circo"),
+        ("SPLIT", "test", "did you mean test1?); give one of train, val, test1"),
+        ("CATEGORY", "dress", "CATEGORY has no meaning for DATASET=cirr"),
+        ("ROOT", "no/such/folder", "ROOT=no/such/folder does not exist"),
+        ("RUNNER", "spark", "give one of local, prefect"),
+        ("TEACHER", "qwen", "neither a folder here nor a hub name"),
+        ("TEACHER_SEES_TARGET", "maybe", "neither 1 nor 0"),
+        ("THRESHOLDS", "p_match", "is not score=number; give e.g. THRESHOLDS=p_match=0.95"),
+        ("THRESHOLDS", "p_match=2", "p_match is outside 0 to 1"),
+        ("THRESHOLDS", "p_match=.9,p_match=.8", "p_match is given twice"),
+        ("THRESHOLDS", "p_match=nan", "is not score=number"),
+        ("TEMPERATURE", "inf", "is not a number"),
+        ("CHECKS", "a,a", "no list of different names"),
+    ],
+)
+def test_wrong_value_is_refused_with_its_cure(
+    tmp_path: Path, variable: str, text: str, expected: str
+) -> None:
+    assert expected in refusal(tmp_path, **{PREFIX + variable: text})
+
+
+def test_unknown_category_of_fashioniq_lists_the_three(tmp_path: Path) -> None:
+    assert "dress, shirt, toptee" in refusal(tmp_path, "--dataset", "fashioniq", "--category", "shoe")
+
+
+def test_refusal_spells_the_cure_like_the_source(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "--limit", "abc").startswith(
+        "--limit abc is not a whole number; give e.g. --limit 200"
+    )
+    (tmp_path / "annotate.toml").write_text('limit = "abc"\n')
+    assert refusal(tmp_path).startswith(
+        'annotate.toml: limit = "abc" is not a whole number; give e.g. limit = 200'
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host/v1",
+        "https://hunter2@host/v1",
+        "ftp://hunter2.example/v1",
+        "http://host/v1?key=hunter2",
+        "http://host/v1#hunter2",
+        "hunter2",
+        "http://hunter2:port/v1",
+        "http://host hunter2/v1",
+        "http://[hunter2/v1",
+        "http://",
+    ],
+)
+def test_unusable_teacher_url_is_refused_without_echoing_it(tmp_path: Path, url: str) -> None:
+    message = refusal(tmp_path, CIR_TEACHER_URL=url)
+    assert message.startswith("TEACHER_URL")
+    assert "hunter2" not in message
+
+
+def test_url_given_as_teacher_is_refused_without_echoing_it(tmp_path: Path) -> None:
+    message = refusal(tmp_path, CIR_TEACHER="http://user:hunter2@host/v1")
+    assert "TEACHER_URL" in message
+    assert "hunter2" not in message
+
+
+def test_running_server_leaves_teacher_unset(tmp_path: Path) -> None:
+    configuration = command(tmp_path, "--teacher-url", "http://host:8000/v1/")
+    assert (configuration.run.teacher, configuration.run.teacher_url) == (None, "http://host:8000/v1")
+    assert reason(configuration, "teacher") == ("default", "because TEACHER_URL is given")
+
+
+def test_teacher_and_url_of_one_source_contradict_but_a_flag_beats_the_file(tmp_path: Path) -> None:
+    assert "leave one out" in refusal(tmp_path, "--teacher", "a/b", "--teacher-url", "http://host/v1")
+    (tmp_path / "annotate.toml").write_text('teacher = "a/b"\n')
+    configuration = command(tmp_path, "--teacher-url", "http://host/v1")
+    assert configuration.run.teacher is None
+    assert "--teacher-url overrides the TEACHER of annotate.toml" in reason(configuration, "teacher")[1]
+
+
+def test_model_folder_is_named_without_its_path(tmp_path: Path) -> None:
+    model = tmp_path / "my-model"
+    model.mkdir()
+    assert "config.json" in refusal(tmp_path, "--teacher", str(model))
+    (model / "config.json").write_text("{}")
+    assert command(tmp_path, "--teacher", str(model)).run.teacher_model == "my-model"
+    assert (
+        command(tmp_path, "--teacher", "Qwen/Qwen2.5-VL-7B-Instruct").run.teacher_model
+        == "Qwen/Qwen2.5-VL-7B-Instruct"
+    )
+
+
+def test_switches_stand_alone_or_carry_a_value(tmp_path: Path) -> None:
+    assert command(tmp_path, "--allow-missing").run.allow_missing
+    assert not command(tmp_path, "--allow-missing", "0", CIR_ALLOW_MISSING="1").run.allow_missing
+
+
+def test_file_gives_tables_and_lists_in_tomls_own_form(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'checks = ["target_match"]\nallow_missing = true\ntemperature = 0.5\n[thresholds]\np_match = 0.9\n'
+    )
+    run = command(tmp_path, "--config", "mine.toml").run
+    assert run.checks == ("target_match",)
+    assert run.thresholds == (("p_match", 0.9),)
+    assert run.allow_missing
+    assert run.temperature == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("limitt = 3", "limitt is no setting; did you mean limit?"),
+        ('api_key = "hunter2"', "TEACHER_API_KEY"),
+        ("limit = true", "is no switch"),
+        ("limit = [1]", "limit is a list"),
+        ("limit = ", "is not TOML"),
+    ],
+)
+def test_wrong_file_is_refused(tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "annotate.toml").write_text(content)
+    message = refusal(tmp_path)
+    assert expected in message
+    assert "annotate.toml" in message
+    assert "hunter2" not in message
+
+
+def test_named_file_must_exist(tmp_path: Path) -> None:
+    assert "absent.toml cannot be read" in refusal(tmp_path, "--config", "absent.toml")
+
+
+def test_control_characters_never_reach_the_message(tmp_path: Path) -> None:
+    for arguments in (["--split", "\x1b[31mtrain"], ["--limit", "\x1b[2J"], ["--dataset", "\x1b]0;x\x07"]):
+        assert "\x1b" not in refusal(tmp_path, *arguments)
+
+
+def test_show_config_says_value_source_and_reason_and_never_the_key(tmp_path: Path) -> None:
+    environment = {"CIR_LIMIT": "200", "TEACHER_API_KEY": "hunter2"}
+    table = show_config(resolve({}, environment, tmp_path), environment)
+    rows = {line.split()[0]: line.split(maxsplit=3)[1:] for line in table.splitlines()}
+    assert rows["LIMIT"] == ["200", "environment", "LIMIT"]
+    assert rows["SPLIT"] == ["train", "default", "because DATASET=cirr"]
+    assert rows["OUT"] == ["outputs/cirr-train", "default", "because DATASET=cirr SPLIT=train"]
+    assert "hunter2" not in table
+    assert table.splitlines()[-1].split()[:3] == ["(API", "key)", "set"]
+
+
+def test_api_key_comes_from_the_environment_only() -> None:
+    assert api_key({}) is None
+    assert api_key({"TEACHER_API_KEY": " ", "OPENAI_API_KEY": "b"}) == "b"
+    assert api_key({"TEACHER_API_KEY": "a", "OPENAI_API_KEY": "b"}) == "a"
+
+
+def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser(prog="annotate run")
+    add_arguments(parser)
+    text = " ".join(parser.format_help().split())
+    run_only = text[text.index("changes neither answers nor job") :]
+    assert "--concurrency" in run_only
+    assert "--temperature" not in run_only
