@@ -1,0 +1,41 @@
+"""The closed list of aspects that edits may name: data of the dataset, never of the prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from annotate.datasets.records import read_json
+from annotate.errors import InputError
+
+_HERE = Path(__file__).resolve().parent
+_MAX_ASPECTS = 64
+_ADAPTER = TypeAdapter(
+    list[
+        Annotated[
+            str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S(?:[^\x00-\x1f<>{}]*\S)?$")
+        ]
+    ]
+)
+
+
+def load_aspects(dataset: str, root: Path) -> tuple[str, ...]:
+    """Aspect names of `ROOT/aspects.json` (a JSON list of strings) if it exists, else this package's list.
+
+    "other" comes last, whether listed or not. Raises `InputError` for a list that is empty, too long, or has repeats.
+    """
+    own = root / "aspects.json"
+    path = own if own.exists() else _HERE / f"{dataset}.json"
+    try:
+        names = _ADAPTER.validate_python(read_json(path), strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        where = f"entry {problem['loc'][0]}" if problem["loc"] else "the file"
+        raise InputError(
+            f"{path}: {where}: {problem['msg'].lower()}; give a JSON list of names of 1 to 40 characters"
+        ) from error
+    if not 1 <= len(names) <= _MAX_ASPECTS or len(set(names)) != len(names):
+        raise InputError(f"{path}: {len(names)} names; give 1 to {_MAX_ASPECTS} different ones")
+    return (*(name for name in names if name != "other"), "other")

@@ -1,0 +1,170 @@
+"""Content-addressed image store: each source file is decoded once, safely, resized by a named recipe, kept as JPEG.
+
+Folder layout: `<folder>/<recipe>/ab/<sha256 of the source file>.jpg`, or `….problem.json` for a file that cannot be
+used, so that a resumed run decodes neither again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+
+from annotate.images.decoding import ImageProblem, decode, encode
+from annotate.errors import OutputError, UsageError
+from annotate.files import write_atomic
+from annotate.teacher.request import Picture
+
+MAX_FILE_BYTES = 64 << 20
+ENCODED_KEPT = 64
+_LOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a source becomes the picture that a teacher gets; its name is part of every request's digest."""
+
+    name: str
+    longer_side: int
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A stored picture: JPEG bytes and their sha256, which is the `uuid` that vLLM caches it under."""
+
+    data: bytes
+    digest: str
+
+
+def parse_recipe(name: str) -> Recipe:
+    """`fit448-q90-v1`: shrink so that the longer side is at most 448 px, RGB, JPEG of quality 90, version 1 of that.
+
+    Raises `UsageError` for another grammar, a side outside 16..4096 or a quality outside 1..100.
+    """
+    match = re.fullmatch(r"fit([1-9]\d{1,3})-q([1-9]\d{0,2})-v1", name, re.ASCII)
+    if not match or not 16 <= int(match[1]) <= 4096 or int(match[2]) > 100:
+        raise UsageError(
+            f"image recipe {name!r:.60} is unknown; use fit<longer side, 16 to 4096>-q<JPEG quality, 1 to 100>-v1, "
+            f"for example fit448-q90-v1"
+        )
+    return Recipe(name, int(match[1]), int(match[2]))
+
+
+class ImageStore:
+    """Thread-safe; several processes may share a folder. Paths come from `annotate.datasets.find_images`."""
+
+    def __init__(self, folder: Path, recipe: str) -> None:
+        """Raises `UsageError` for an unknown recipe; the folder is made on the first write."""
+        self.folder = folder
+        self.recipe = parse_recipe(recipe)
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+        self._digests: dict[Path, str] = {}
+        self._kept: OrderedDict[Picture, Encoded] = OrderedDict()
+        self._kept_lock = threading.Lock()
+
+    def source_digest(self, path: Path) -> str:
+        """sha256 (hex) of the source file. Raises `ImageProblem` when it is missing, unreadable or over 64 MB."""
+        digest = self._digests.get(path)
+        if digest is None:
+            digest = self._digests[path] = hashlib.sha256(read_source(path)).hexdigest()
+        return digest
+
+    def store(self, path: Path) -> Picture:
+        """Decode, resize and encode a source file, unless that was done before; the picture by reference.
+
+        Raises `ImageProblem` ("missing_image", "undecodable_image", "image_too_large"); an undecodable or oversized
+        picture raises the same again without being decoded again. Raises `OutputError` when the folder cannot be written.
+        """
+        data: bytes | None = None
+        digest = self._digests.get(path)
+        if digest is None:
+            data = read_source(path)
+            digest = self._digests[path] = hashlib.sha256(data).hexdigest()
+        picture = Picture(digest, self.recipe.name)
+        stored, problem = self._place(picture, ".jpg"), self._place(picture, ".problem.json")
+        with self._locks[int(digest[:8], 16) % _LOCKS]:
+            if stored.exists():
+                return picture
+            _raise_remembered(problem)
+            try:
+                encoded = encode(
+                    decode(read_source(path) if data is None else data, self.recipe.longer_side),
+                    self.recipe.quality,
+                )
+            except ImageProblem as error:
+                outcome = {"code": error.code, "detail": error.detail, "pillow": PIL.__version__}
+                _write(problem, json.dumps(outcome, sort_keys=True))
+                raise
+            _write(stored, encoded)
+        return picture
+
+    def encoded(self, picture: Picture) -> Encoded:
+        """The stored bytes of a picture; the last few are kept in memory. Raises `OutputError` if they are gone."""
+        with self._kept_lock:
+            kept = self._kept.get(picture)
+            if kept is not None:
+                self._kept.move_to_end(picture)
+                return kept
+        path = self._place(picture, ".jpg")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise OutputError(
+                f"{path}: stored picture cannot be read ({error.strerror}); run the same command again"
+            ) from error
+        fresh = Encoded(data, hashlib.sha256(data).hexdigest())
+        with self._kept_lock:
+            self._kept[picture] = fresh
+            while len(self._kept) > ENCODED_KEPT:
+                self._kept.popitem(last=False)
+        return fresh
+
+    def _place(self, picture: Picture, suffix: str) -> Path:
+        digest = picture.source_digest
+        return self.folder / picture.recipe / digest[:2] / f"{digest}{suffix}"
+
+
+def read_source(path: Path) -> bytes:
+    """Bytes of a regular file of 64 MB at most; `ImageProblem` for anything else (a pipe would block for ever)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as handle:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise ImageProblem("missing_image", f"{path.name} is no regular file")
+            data = handle.read(MAX_FILE_BYTES + 1) if facts.st_size <= MAX_FILE_BYTES else None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ImageProblem("missing_image", f"{path.name} cannot be read: {reason}") from error
+    if data is None or len(data) > MAX_FILE_BYTES:
+        raise ImageProblem("image_too_large", f"{path.name} has more than {MAX_FILE_BYTES >> 20} MiB")
+    return data
+
+
+def _raise_remembered(path: Path) -> None:
+    """Raise the outcome of an earlier attempt, unless another Pillow made it or the note is damaged."""
+    try:
+        outcome = json.loads(path.read_bytes())
+        code, detail, pillow = (str(outcome[key]) for key in ("code", "detail", "pillow"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if pillow == PIL.__version__:
+        raise ImageProblem(code, detail)
+
+
+def _write(path: Path, data: bytes | str) -> None:
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise OutputError(
+            f"{path.parent}: cannot store pictures ({error.strerror}); free space or choose another OUT"
+        ) from error
