@@ -1,0 +1,115 @@
+"""Asks a running server who it is, before anything depends on it. Standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from annotate.errors import TeacherRefused
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says of itself; `version` is None where it does not say (not every provider is vLLM)."""
+
+    version: str | None
+    models: tuple[str, ...]
+    max_model_len: int | None
+
+
+def check_server(url: str, model: str | None, api_key: str | None = None) -> ServerFacts:
+    """Ask a server for its models and version; `model` None asks for no particular one.
+
+    Raises `TeacherRefused`, one line with the cure: not reachable, no API (HTML), key refused, another model.
+    """
+    base = base_url(url)
+    listed = _get_json(f"{base}/models", url, api_key)
+    entries = listed.get("data") if isinstance(listed, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and "id" in e for e in entries):
+        raise TeacherRefused(
+            f"TEACHER_URL {shown_url(url)}: /models is no OpenAI model list; give the URL that ends in /v1"
+        )
+    names = tuple(str(entry["id"]) for entry in entries)
+    if model is not None and model not in names:
+        served = ", ".join(repr(name) for name in names[:8]) or "nothing"
+        raise TeacherRefused(
+            f"TEACHER_URL {shown_url(url)} does not serve {model!r} but {served};"
+            " set TEACHER_MODEL to what it serves"
+        )
+    version = None
+    with suppress(TeacherRefused):  # providers other than vLLM have no /version
+        answer = _get_json(f"{base.removesuffix('/v1')}/version", url, api_key)
+        version = str(answer["version"]) if isinstance(answer, dict) and "version" in answer else None
+    lengths = [entry.get("max_model_len") for entry in entries if model in (None, entry["id"])]
+    longest = lengths[0] if lengths and isinstance(lengths[0], int) else None
+    return ServerFacts(version, names, longest)
+
+
+def base_url(url: str) -> str:
+    """`url` without a slash at its end. Raises `TeacherRefused` for anything but an http(s) URL."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # brackets or a port that cannot be read
+        usable = False
+    if not usable:
+        raise TeacherRefused(f"TEACHER_URL {shown_url(url)!r} is no URL; write it like http://host:8000/v1")
+    return url.rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """`url` without a user and password in it, which must not be logged."""
+    return re.sub(r"//[^/]*@", "//", url)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is refused, not followed: the key would go with it."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def opener() -> urllib.request.OpenerDirector:
+    # No proxies, as in the client that does the work: what is checked must be what is used.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+
+def _get_json(address: str, url: str, api_key: str | None) -> Any:
+    shown = shown_url(url)
+    request = urllib.request.Request(address, headers={"Accept": "application/json"})
+    if api_key:
+        request.add_header("Authorization", f"Bearer {api_key}")
+    try:
+        with opener().open(request, timeout=30) as answer:
+            body = answer.read(8 << 20)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            raise TeacherRefused(
+                f"TEACHER_URL {shown} wants a key (HTTP {error.code}); set TEACHER_API_KEY in the environment"
+            ) from error
+        raise TeacherRefused(
+            f"TEACHER_URL {shown} answered HTTP {error.code} to {shown_url(address)};"
+            " give the URL of an OpenAI-compatible server that ends in /v1"
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TeacherRefused(
+            f"TEACHER_URL {shown} cannot be reached ({reason}); start the server there"
+            " (`make serve-teacher`), or correct the URL"
+        ) from error
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        what = "an HTML page" if body.lstrip()[:1] == b"<" else "no JSON"
+        raise TeacherRefused(
+            f"TEACHER_URL {shown} answers {what} where a model list should be;"
+            " it is a web page, not an API: give the URL that ends in /v1"
+        ) from error
