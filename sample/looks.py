@@ -284,9 +284,9 @@ def parse_claim(text: str) -> list[tuple[str, str]] | None:
 
 
 __all__ = [
+    "SCENE_ASPECTS",
     "Edit",
     "Look",
-    "SCENE_ASPECTS",
     "apply",
     "change_object",
     "claims",

@@ -152,8 +152,7 @@ def relative(rng: random.Random, edits: Sequence[Edit]) -> str:
     return finish(rng, join(rng, said), capital=0.02, stop=0.02)
 
 
-def concept(rng: random.Random, look: Look) -> str:
-    """CIRCO's shared concept: what a look and its edits have in common, loosely."""
-    shown = [kind for kind in KINDS if look.value(kind) != ABSENT]
-    kind = rng.choice(shown)
-    return f"{article(kind)} with other objects"
+def concept(rng: random.Random, reference: Look, target: Look) -> str:
+    """CIRCO's shared concept: an object that both show, or just that there are some."""
+    shared = [kind for kind in KINDS if ABSENT not in (reference.value(kind), target.value(kind))]
+    return f"{article(rng.choice(shared))} with other objects" if shared else "a few objects"

@@ -1,0 +1,74 @@
+"""`python -m sample write` makes a dataset of the sample world; `… score` marks a run by its truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from annotate.errors import CirError, OutputError, UsageError
+from sample import scoring
+from sample.writers import WRITERS, Sizes
+
+
+def parser() -> argparse.ArgumentParser:
+    """The two commands and their flags."""
+    top = argparse.ArgumentParser(prog="python -m sample", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    write = commands.add_parser("write", help="write a rendered dataset in the real on-disk layout")
+    write.add_argument("--dataset", required=True, choices=sorted(WRITERS))
+    write.add_argument("--out", required=True, type=Path, help="folder to write into; new or empty")
+    write.add_argument("--seed", type=int, default=7)
+    write.add_argument("--train", type=int, default=1000, help="train triplets (CIRCO has no train)")
+    write.add_argument("--val", type=int, default=300)
+    write.add_argument("--test", type=int, default=100)
+    write.add_argument("--clean", action="store_true", help="no dirt and no wrong targets")
+    score = commands.add_parser("score", help="say which annotated rows are right by the truth")
+    score.add_argument("out", type=Path, help="OUT of an annotation run")
+    score.add_argument("--truth", required=True, type=Path, help="truth.jsonl of the sample data")
+    score.add_argument("--json", action="store_true", help="everything, a row each, as JSON")
+    return top
+
+
+def write(arguments: argparse.Namespace) -> str:
+    """Write a dataset and say what it holds; UsageError or OutputError when it cannot be."""
+    sizes = Sizes(arguments.train, arguments.val, arguments.test)
+    if min(sizes.train, sizes.val, sizes.test) < 0:
+        raise UsageError("--train, --val and --test take numbers of triplets, 0 or more")
+    out: Path = arguments.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise OutputError(f"{out} is not empty: give --out a new folder, or remove this one")
+        began = time.monotonic()
+        made = WRITERS[arguments.dataset](out, arguments.seed, sizes, arguments.clean)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or out}: {error.strerror}: give --out a folder that can be written"
+        ) from error
+    triplets = ", ".join(f"{count} {split}" for split, count in made.triplets.items())
+    dirt = ", ".join(f"{name} {count}" for name, count in made.dirt.items()) or "none"
+    seconds = time.monotonic() - began
+    return f"{out}: {triplets} triplets, {made.images} images in {seconds:.0f} s\nplanted: {dirt}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status: 0, or 2 with one line on stderr."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.command == "write":
+            print(write(arguments))
+            return 0
+        report = scoring.score_run(arguments.out, arguments.truth)
+        print(json.dumps(report.as_dict(), indent=1) if arguments.json else scoring.summary(report))
+        return 0
+    except CirError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
