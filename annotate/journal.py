@@ -1,0 +1,275 @@
+"""What the teacher has answered, by request digest: durable before anything depends on it, asked at most once.
+
+SQLite in WAL mode, synchronous=FULL; one writer thread commits whatever has gathered (why: docs/journal.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+import time
+import zlib
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from annotate.errors import OutputError
+from annotate.teacher.request import Ask, Reply, Request, canonical_json
+
+FILE_NAME = "answers.sqlite"
+MOST_PER_COMMIT = 512
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    stage TEXT NOT NULL,
+    model TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    images BLOB NOT NULL,
+    components TEXT NOT NULL,
+    reply TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    created REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_images ON answers (images);
+PRAGMA user_version = 1;
+"""
+_COLUMNS = "digest, stage, model, prompt, images, components, reply, checksum, created"
+
+# Order in which a changed component is named: causes first, what follows from them last.
+_CAUSES = ("model", "prompt", "schema", "choices", "sampling", "images", "image_turns", "conversation")
+
+_Row = tuple[bytes, str, str, str, bytes, str, str, int, float]
+
+
+class Journal:
+    """All answers of one OUT. `folder` is OUT/journal; the caller holds its lock (`annotate.locks`).
+
+    `get` and `count` may be called from any thread; `put` from any event loop. Raises `OutputError` when the file
+    cannot be opened, is no journal, or cannot be written (full disk, read-only OUT); what was stored stays stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = _connect(self.path)
+            self._writer.executescript(_SCHEMA)
+            self._reader = _connect(self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"{self.path}: cannot open the journal ({error}); mend its rights or move it away"
+            ) from error
+        self._reading = threading.Lock()
+        self._damaged: set[bytes] = set()
+        self._waiting: queue.SimpleQueue[tuple[_Row, Future[None]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+        self.in_flight: dict[str, Future[Reply]] = {}
+        self.in_flight_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what still waits, then close; calling it twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.put(None)
+        self._thread.join()
+        with self._reading:
+            self._reader.close()
+        self._writer.close()
+
+    def get(self, digest: str) -> Reply | None:
+        """The stored answer. One whose checksum does not fit is not trusted: it counts as never asked."""
+        key = bytes.fromhex(digest)
+        with self._reading:
+            row = self._reader.execute(
+                "SELECT reply, checksum FROM answers WHERE digest = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        if _checksum(key, row[0]) != row[1]:
+            self._damaged.add(key)
+            return None
+        return _reply(row[0])
+
+    async def put(self, request: Request, reply: Reply) -> None:
+        """Store an answer; on return it survives a power cut. The first answer to a request stays."""
+        if self._closed:
+            raise RuntimeError("the journal is closed")
+        stored: Future[None] = Future()
+        self._waiting.put((_row(request, reply), stored))
+        await asyncio.shield(asyncio.wrap_future(stored))
+
+    @property
+    def count(self) -> int:
+        """Number of stored answers."""
+        with self._reading:
+            return int(self._reader.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def explain(self, request: Request) -> tuple[str, ...]:
+        """Components in which `request` differs from the nearest stored one of its stage about the same images.
+
+        () when it is stored; ("images",) when nothing is stored about these images, ("stage",) when nothing at all
+        is stored of this stage. Order: causes first (a changed prompt changes the conversation, too).
+        """
+        components = {name: value[:16] for name, value in request.components().items()}
+        with self._reading:
+            known = self._reader.execute(
+                "SELECT components FROM answers WHERE images = ? AND stage = ? ORDER BY id DESC LIMIT 64",
+                (bytes.fromhex(components["images"]), request.stage),
+            ).fetchall()
+            if not known:
+                of_stage = self._reader.execute(
+                    "SELECT 1 FROM answers WHERE stage = ? LIMIT 1", (request.stage,)
+                )
+                return ("images",) if of_stage.fetchone() else ("stage",)
+        differs = min((_differing(components, json.loads(text)) for (text,) in known), key=len)
+        return tuple(
+            sorted(differs, key=lambda name: _CAUSES.index(name) if name in _CAUSES else len(_CAUSES))
+        )
+
+    def leave(self, digest: str) -> None:
+        """The request is no longer in flight."""
+        with self.in_flight_lock:
+            self.in_flight.pop(digest, None)
+
+    def _write(self) -> None:
+        """The writer thread: everything that waits goes into one transaction, then all its callers are told."""
+        open_ended = True
+        while open_ended:
+            first = self._waiting.get()
+            if first is None:
+                return
+            batch = [first] if first[1].set_running_or_notify_cancel() else []
+            while len(batch) < MOST_PER_COMMIT and not self._waiting.empty():
+                item = self._waiting.get()
+                if item is None:
+                    open_ended = False
+                    break
+                if item[1].set_running_or_notify_cancel():
+                    batch.append(item)
+            failure = self._commit([row for row, _ in batch]) if batch else None
+            for _, stored in batch:
+                if failure is None:
+                    stored.set_result(None)
+                else:
+                    stored.set_exception(failure)
+
+    def _commit(self, rows: list[_Row]) -> OutputError | None:
+        places = ", ".join("?" * len(rows[0]))
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                for row in rows:
+                    if row[0] in self._damaged:
+                        self._writer.execute("DELETE FROM answers WHERE digest = ?", (row[0],))
+                        self._damaged.discard(row[0])
+                self._writer.executemany(
+                    f"INSERT OR IGNORE INTO answers ({_COLUMNS}) VALUES ({places})", rows
+                )
+                self._writer.execute("COMMIT")
+            except sqlite3.Error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            return OutputError(
+                f"{self.path}: cannot store answers ({error}); make room or mend rights, then run again"
+            )
+        return None
+
+
+class _AskerGone(Exception):
+    """The one who asked was cancelled; those who waited for the answer ask themselves."""
+
+
+def answered_ask(journal: Journal, ask: Ask) -> Ask:
+    """`ask` behind the journal: stored answers are given back, new ones stored before they are given.
+
+    Identical requests in flight on one journal share one answer, across shards, threads and event loops. An error
+    reaches all who wait. When the one who asks is cancelled, the next of those who wait asks.
+    """
+
+    async def answered(request: Request) -> Reply:
+        digest = request.digest()
+        while True:
+            with journal.in_flight_lock:
+                shared = journal.in_flight.get(digest)
+                mine = shared is None
+                if shared is None:
+                    stored = journal.get(digest)
+                    if stored is not None:
+                        return stored
+                    shared = journal.in_flight[digest] = Future()
+                    shared.set_running_or_notify_cancel()
+            if not mine:
+                try:
+                    return await asyncio.shield(asyncio.wrap_future(shared))
+                except _AskerGone:
+                    continue
+            try:
+                reply = await ask(request)
+                await journal.put(request, reply)
+            except BaseException as error:
+                journal.leave(digest)
+                shared.set_exception(_AskerGone() if isinstance(error, asyncio.CancelledError) else error)
+                raise
+            journal.leave(digest)
+            shared.set_result(reply)
+            return reply
+
+    return answered
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _row(request: Request, reply: Reply) -> _Row:
+    components = {name: value[:16] for name, value in request.components().items()}
+    key, text = bytes.fromhex(request.digest()), json.dumps(asdict(reply), separators=(",", ":"))
+    images = bytes.fromhex(components["images"])
+    return (
+        key,
+        request.stage,
+        request.model,
+        request.prompt_digest,
+        images,
+        canonical_json(components),
+        text,
+        _checksum(key, text),
+        time.time(),
+    )
+
+
+def _reply(text: str) -> Reply:
+    values: dict[str, Any] = json.loads(text)
+    values["logprobs"] = tuple((str(letter), float(value)) for letter, value in values["logprobs"])
+    return Reply(**values)
+
+
+def _checksum(key: bytes, text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(key))
+
+
+def _differing(one: dict[str, str], other: dict[str, str]) -> tuple[str, ...]:
+    return tuple(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

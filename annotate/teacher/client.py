@@ -1,0 +1,276 @@
+"""Asks the teacher over HTTP: inline images once, then by uuid; every failure goes through `retry.classify`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NoReturn, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import tenacity
+
+from annotate.errors import RunIncomplete
+from annotate.teacher import wire
+from annotate.teacher.pool import IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
+from annotate.teacher.request import Picture, Reply, Request
+from annotate.teacher.retry import BadReply, Decision, HttpStatus, Unanswered, classify
+
+LARGEST_BODY = 4_000_000
+KEEP_ALIVE = 4.0
+"""Seconds; vLLM closes idle connections after 5, and one closed under our feet would cost a retry."""
+
+_FAILURES = (aiohttp.ClientError, TimeoutError, OSError, HttpStatus, BadReply)
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counts since the client was made; `attempts` are HTTP requests sent, `requests` questions asked."""
+
+    requests: int = 0
+    answered: int = 0
+    unanswered: int = 0
+    attempts: int = 0
+    retries: int = 0
+    refusals: int = 0
+    image_resends: int = 0
+    hedges: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class _Again(Exception):
+    """Try once more, after the server's own wish in seconds if it had one."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.words)
+        self.wait = decision.wait
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What one request has used up."""
+
+    failures: int = 0
+    refused_since: float | None = None
+
+
+class TeacherClient:
+    """`ask` for one model behind one or several URLs. Use as `async with`: the session belongs to the running loop.
+
+    The API key is sent as a Bearer header and kept nowhere else. `say` gets one line when the teacher goes or comes
+    back. `wait` and `sleep` are tenacity's (tests put zero there). Raises `UsageError` for a bad URL.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        model: str,
+        api_key: str | None,
+        images: wire.Images,
+        concurrency: int = 64,
+        *,
+        patience: Patience = Patience(),
+        say: Callable[[str], None] = lambda line: None,
+        image_uuids: bool = True,
+        wait: tenacity.wait.wait_base | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.urls = [checked_url(one) for one in ([url] if isinstance(url, str) else url)]
+        self.model = model
+        self.stats = Stats()
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._images = images
+        self._concurrency = concurrency
+        self._patience = patience
+        self._say = say
+        self._uuids = image_uuids
+        self._backoff = wait or tenacity.wait_random_exponential(multiplier=0.5, max=30.0)
+        self._sleep = sleep
+        self._digests: OrderedDict[Picture, str] = OrderedDict()
+        self._outcomes: deque[bool] = deque(maxlen=patience.window)
+        self._last_answer = time.monotonic()
+        self._session: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = Pool(self.urls, self._concurrency, self._patience, self._alive, self._say)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
+            timeout=aiohttp.ClientTimeout(total=self._patience.deadline, sock_connect=self._patience.connect),
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, request: Request) -> Reply:
+        """The teacher's reply, whatever it is worth.
+
+        Raises `Unanswered` when this request will get none, and `RunIncomplete` when the run cannot go on: a fatal
+        failure, a teacher that stays away, or one that answers most requests wrongly.
+        """
+        self.stats.requests += 1
+        budget = _Budget()
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_Again), wait=self._wait, sleep=self._sleep, reraise=True
+        )
+        try:
+            reply: Reply = await retrying(self._once, request, budget)
+        except Unanswered as failure:
+            self.stats.unanswered += 1
+            if failure.code == "no_answer":
+                self._judge(False, failure.detail)
+            raise
+        self._judge(True, "")
+        self.stats.answered += 1
+        self.stats.prompt_tokens += reply.prompt_tokens
+        self.stats.completion_tokens += reply.completion_tokens
+        self.stats.cached_tokens += reply.cached_tokens
+        return reply
+
+    async def _once(self, request: Request, budget: _Budget) -> Reply:
+        """One attempt. Raises `_Again`, `Unanswered` or `RunIncomplete`; anything else is a bug."""
+        pool = self._pool
+        if pool is None:
+            raise RuntimeError("use the client as `async with TeacherClient(…)`")
+        pictures = [picture for turn in request.turns for picture in turn.pictures]
+        server = await pool.acquire(pictures[0].source_digest if pictures else "")
+        try:
+            for inline in (False, True):
+                known = () if inline else server.images
+                data = wire.body(request, self._digest_of, self._bytes_of, known, self._uuids)
+                try:
+                    reply = await self._post(server, data, request.choices)
+                except _FAILURES as failure:
+                    decision = classify(failure)
+                    if not decision.unreachable:
+                        pool.reached(server)
+                    if decision.kind == "resend_images" and not inline:
+                        self.stats.image_resends += 1
+                        continue
+                    self._handle(decision, server, budget)
+                pool.reached(server)
+                server.speed_up()
+                for picture in pictures if self._uuids else ():
+                    server.remember(self._digest_of(picture))
+                return reply
+        finally:
+            pool.release(server)
+        raise AssertionError("unreachable")
+
+    def _handle(self, decision: Decision, server: Server, budget: _Budget) -> NoReturn:
+        """Turn a decision into the exception that carries it out, and keep the books."""
+        assert self._pool is not None
+        if decision.kind == "fatal":
+            self._stop(f"teacher {server.url}: {decision.words}; mend that and run the same command again")
+        if decision.kind == "back_pressure":
+            self.stats.refusals += 1
+            now = time.monotonic()
+            server.slow_down(now)
+            budget.refused_since = budget.refused_since or now
+            if now - max(budget.refused_since, self._last_answer) > self._patience.give_up_after:
+                self._stop(
+                    f"teacher {server.url} refuses everything: {decision.words}; run again when it is free"
+                )
+            raise _Again(decision)
+        if decision.kind == "retry":
+            self.stats.retries += 1
+            if decision.unreachable:
+                self._pool.not_reached(server, decision.words)
+            budget.failures += decision.counted
+            if budget.failures < self._patience.tries:
+                raise _Again(decision)
+            raise Unanswered(decision.code, f"{decision.words}, {budget.failures} times")
+        raise Unanswered(decision.code, decision.words)
+
+    def _stop(self, message: str) -> NoReturn:
+        failure = RunIncomplete(message)
+        if self._pool is not None:
+            self._pool.stop(failure)
+        raise failure
+
+    def _judge(self, good: bool, detail: str) -> None:
+        """Stop a run whose teacher leaves most requests without a usable answer."""
+        self._outcomes.append(good)
+        if good:
+            self._last_answer = time.monotonic()
+            return
+        wrong, seen = self._outcomes.count(False), len(self._outcomes)
+        if seen >= self._patience.window_least and wrong > self._patience.wrong_share * seen:
+            self._stop(
+                f"the teacher answers wrongly: {wrong} of the last {seen} requests got no usable answer "
+                f"(last: {detail}); look at its log, then run the same command again"
+            )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(failure, _Again) and failure.wait is not None:
+            return failure.wait
+        return self._backoff(state)
+
+    async def _alive(self, server: Server) -> bool:
+        """Whether the server's /health (vLLM has it at the root) answers; any status below 500 will do."""
+        assert self._session is not None
+        parts = urlsplit(server.url)
+        timeout = aiohttp.ClientTimeout(total=self._patience.connect)
+        try:
+            async with self._session.get(
+                f"{parts.scheme}://{parts.netloc}/health", allow_redirects=False, timeout=timeout
+            ) as response:
+                return response.status < 500
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    def _digest_of(self, picture: Picture) -> str:
+        digest = self._digests.get(picture)
+        if digest is None:
+            digest = self._digests[picture] = self._images.encoded(picture).digest
+            if len(self._digests) > IMAGES_REMEMBERED:
+                self._digests.popitem(last=False)
+        return digest
+
+    def _bytes_of(self, picture: Picture) -> bytes:
+        return self._images.encoded(picture).data
+
+    async def _post(self, server: Server, data: bytes, choices: tuple[str, ...]) -> Reply:
+        if self._session is None:
+            raise RuntimeError("use the client as `async with TeacherClient(…)`")
+        self.stats.attempts += 1
+        url = f"{server.url}/chat/completions"
+        async with self._session.post(url, data=data, allow_redirects=False) as response:
+            answer = await _bounded(response)
+            if response.status != 200:
+                message, param = wire.error_of(answer)
+                raise HttpStatus(response.status, message, param, response.headers.get("Retry-After"))
+        reply, model = wire.parse_reply(answer, choices)
+        if server.reported_model and model and model != server.reported_model:
+            raise BadReply("other_model", f"now answers as {model!r}, before {server.reported_model!r}")
+        server.reported_model = server.reported_model or model
+        return reply
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, or `BadReply` beyond LARGEST_BODY."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise BadReply("too_large", f"more than {LARGEST_BODY} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
