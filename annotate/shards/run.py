@@ -1,0 +1,209 @@
+"""One shard from triplets to rows. `annotate_triplet` is the whole path as a list of steps; read that first.
+
+Every triplet leaves as exactly one row, accepted, rejected or quarantined. Only a `CirError` (the teacher
+cannot be used, OUT cannot be written) ends a shard early; its answers so far are in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from annotate.checks import CHECKS, Check, Evidence
+from annotate.checks.ladder import climb
+from annotate.datasets import join_captions
+from annotate.images import ImageProblem
+from annotate.prompts import prompt_version
+from annotate.selection import DEFAULT_THRESHOLDS, verdict
+from annotate.shards.plan import Plan, Shard
+from annotate.stages import Chain, Unusable, Writer, write_chain
+from annotate.tables import publishable_text, to_table, write_table
+from annotate.teacher.request import Ask, Picture
+from annotate.teacher.retry import Unanswered
+from schemas.row import Row, Verdict
+from schemas.triplet import CaptionMode, Triplet
+
+ShardCounts = Mapping[Verdict, int]
+ResultT = TypeVar("ResultT")
+
+
+class Images(Protocol):
+    """What a run needs of `annotate.images.ImageStore`."""
+
+    def store(self, path: Path, /) -> Picture:
+        """Decode, resize and encode once. Raises `ImageProblem`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything a shard is annotated with. `paths` are the found images by name; `rows` is the folder of row
+    files.
+
+    `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
+    flight, so that rows are finished before many others are begun and the server's prefix cache holds.
+    """
+
+    ask: Ask
+    writer: Writer
+    images: Images
+    paths: Mapping[str, Path]
+    rows: Path
+    source: Literal["sample", "user"]
+    caption_mode: CaptionMode = "and"
+    checks: tuple[Check, ...] = CHECKS
+    thresholds: Mapping[str, float] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
+    at_once: int = 96
+    progress: Callable[[Row], None] = lambda row: None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardResult:
+    """Counts of one shard by verdict, and the file of its rows."""
+
+    name: str
+    counts: ShardCounts
+    path: Path
+
+
+async def run_shard(plan: Plan, shard: Shard, tools: Tools) -> ShardResult:
+    """Annotate a shard and write its rows, whole or not at all. Raises `CirError` when it cannot go on."""
+    triplets = plan.of(shard)
+    begun = asyncio.Semaphore(tools.at_once)
+    rows = await together(_reported(triplet, tools, begun) for triplet in triplets)
+    counts = _accounted(triplets, rows)
+    path = tools.rows / f"{shard.name}.parquet"
+    await asyncio.to_thread(lambda: write_table(to_table(rows), path))
+    return ShardResult(shard.name, counts, path)
+
+
+async def annotate_triplet(triplet: Triplet, tools: Tools) -> Row:
+    """The path of one triplet: dirt, images, stages, checks, selection. What goes wrong becomes its row."""
+    row = blank_row(triplet, tools)
+    try:
+        refuse_dirt(triplet)
+        modification = row["modification"] = modification_of(triplet, tools.caption_mode)
+        reference = await look(triplet.reference, "reference", tools)
+        row["reference_digest"] = reference.source_digest
+        target = await look(triplet.target, "target", tools)
+        row["target_digest"] = target.source_digest
+        chain = await write_chain(tools.ask, tools.writer, reference, modification, target)
+        row.update(columns_of(chain))
+        evidence = Evidence(tools.writer, reference, target, modification, chain)
+        scores = await climb(tools.ask, evidence, tools.checks)
+        row.update(scores)
+        row["verdict"], row["reasons"] = verdict(scores, tools.thresholds)
+    except (Dirty, ImageProblem, Unusable, Unanswered) as problem:
+        row.update(verdict="quarantined", reasons=(problem.code,), detail=publishable_text(problem.detail))
+    return Row.model_validate(row)
+
+
+class Dirty(Exception):
+    """The record cannot be annotated, as found while reading it (docs/dirt.md)."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def refuse_dirt(triplet: Triplet) -> None:
+    """Raises `Dirty` for a record with a problem: nothing is asked about it."""
+    if triplet.problem is not None:
+        raise Dirty(triplet.problem, f"found while reading record {triplet.native_id}")
+
+
+def modification_of(triplet: Triplet, mode: CaptionMode) -> str:
+    """The one text that the teacher is given: the record's captions joined, fit to be published."""
+    return publishable_text(join_captions(triplet.modifications, mode))
+
+
+async def look(name: str | None, role: str, tools: Tools) -> Picture:
+    """The stored picture of an image by name, off the event loop. Raises `ImageProblem` (docs/reasons.md)."""
+    if name is None:
+        raise ImageProblem("missing_image", f"the record names no {role} image")
+    path = tools.paths.get(name)
+    if path is None:
+        raise ImageProblem("missing_image", f"{role} image {name} is not in the image folder")
+    return await asyncio.to_thread(tools.images.store, path)
+
+
+def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
+    """The columns known before anything is looked at or asked; the others are empty."""
+    return {
+        "triplet_id": triplet.triplet_id,
+        "dataset": triplet.dataset,
+        "split": triplet.split,
+        "category": triplet.category,
+        "reference": triplet.reference,
+        "reference_digest": None,
+        "target": triplet.target,
+        "target_digest": None,
+        "modification": "",
+        "modifications": triplet.modifications,
+        "subset": triplet.subset,
+        "positives": triplet.positives,
+        "also_matches": (),
+        "native_id": triplet.native_id,
+        "notes": triplet.notes,
+        "caption": None,
+        "caption_claims": (),
+        "rationale": None,
+        "edits": (),
+        "kept": (),
+        "conclusion": None,
+        "conclusion_claims": (),
+        "leak_claims": (),
+        "p_match": None,
+        "detail": None,
+        "teacher": tools.writer.model,
+        "teacher_sees_target": tools.writer.sees_target,
+        "prompt_version": prompt_version(dict(tools.writer.prompts)),
+        "source": tools.source,
+    }
+
+
+def columns_of(chain: Chain) -> dict[str, Any]:
+    """The published columns of a chain; texts are the claims joined with commas."""
+    return {
+        "caption": ", ".join(chain.caption.claims),
+        "caption_claims": chain.caption.claims,
+        "rationale": chain.reasoning.rationale,
+        "edits": chain.reasoning.edits,
+        "kept": chain.reasoning.kept,
+        "conclusion": ", ".join(chain.conclusion.claims),
+        "conclusion_claims": chain.conclusion.claims,
+    }
+
+
+async def together(work: Iterable[Awaitable[ResultT]]) -> list[ResultT]:
+    """Results of all; the first error cancels the others, waits for their end, and is raised as it is."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+async def _reported(triplet: Triplet, tools: Tools, begun: asyncio.Semaphore) -> Row:
+    async with begun:
+        row = await annotate_triplet(triplet, tools)
+    tools.progress(row)
+    return row
+
+
+def _accounted(triplets: Sequence[Triplet], rows: Sequence[Row]) -> ShardCounts:
+    """Counts by verdict. A triplet without its row, or with two, is a bug of ours and ends the run loudly."""
+    if [row.triplet_id for row in rows] != [triplet.triplet_id for triplet in triplets]:
+        raise RuntimeError(f"{len(triplets)} triplets went in and other rows came out")
+    counts = Counter(row.verdict for row in rows)
+    verdicts: tuple[Verdict, ...] = ("accepted", "rejected", "quarantined")
+    if sum(counts[name] for name in verdicts) != len(triplets):
+        raise RuntimeError(f"{len(triplets)} triplets went in, verdicts are {dict(counts)}")
+    return {name: counts[name] for name in verdicts}
