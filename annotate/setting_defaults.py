@@ -6,17 +6,12 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from annotate.datasets import categories, default_split, splits
 from annotate.errors import UsageError
 from annotate.setting_list import BY_NAME, CHECKOUT, SAMPLE_TEACHER, SETTINGS, Resolved
 from annotate.setting_values import Source, Value
 from annotate.text import plain
 
-SPLITS: Mapping[str, tuple[str, ...]] = {
-    "fashioniq": ("train", "val", "test"),
-    "cirr": ("train", "val", "test1"),
-    "circo": ("val", "test"),
-}
-CATEGORIES = ("dress", "shirt", "toptee")
 SAMPLE_MODEL = "sample-teacher"
 _STRENGTH: tuple[Source, ...] = ("default", "file", "environment", "flag")
 
@@ -36,9 +31,9 @@ def complete(given: Mapping[str, Resolved], environment: Mapping[str, str]) -> d
 
 def _dataset(found: dict[str, Resolved]) -> None:
     dataset, split, category = (found[name].value for name in ("dataset", "split", "category"))
-    known = SPLITS[str(dataset)]
+    known = splits(str(dataset))
     if split is None:
-        _derive(found, "split", known[0], f"DATASET={dataset}")
+        _derive(found, "split", default_split(str(dataset)), f"DATASET={dataset}")
     elif split not in known:
         near = difflib.get_close_matches(str(split), known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -48,12 +43,12 @@ def _dataset(found: dict[str, Resolved]) -> None:
         )
     if category is None:
         return
-    if dataset != "fashioniq":
+    known = categories(str(dataset))
+    if not known:
         raise UsageError(f"CATEGORY has no meaning for DATASET={dataset}; leave it out")
-    if category not in CATEGORIES:
+    if category not in known:
         raise UsageError(
-            f"CATEGORY={plain(str(category), 60)} is unknown; "
-            f"give one of {', '.join(CATEGORIES)}, or leave it out"
+            f"CATEGORY={plain(str(category), 60)} is unknown; give one of {', '.join(known)}, or leave it out"
         )
 
 

@@ -90,7 +90,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("top_p", values.number(0.01, 1, 0.95), "answers", "of the writer", 1.0),
     Setting("sampling_seed", values.whole(0, 2**31 - 1, 1), "answers", "of the writer", 0),
     Setting("caption_tokens", values.whole(16, 8192, 512), "answers", "longest caption answer", 512),
-    Setting("reasoning_tokens", values.whole(16, 8192, 512), "answers", "longest reasoning answer", 512),
+    Setting("reasoning_tokens", values.whole(16, 8192, 768), "answers", "longest reasoning answer", 768),
     Setting("conclusion_tokens", values.whole(16, 8192, 512), "answers", "longest conclusion answer", 512),
     Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [p_match=0.95]", ()),
     Setting("checks", values.names, "verdicts", "only these checks, comma-separated [all]", ()),

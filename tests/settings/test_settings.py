@@ -1,4 +1,4 @@
-"""Settings: one value from the strongest source, with its reason; wrong ones refused in one line with the cure."""
+"""Settings: one value from the strongest source, with its reason; wrong ones refused in one line."""
 
 from __future__ import annotations
 
