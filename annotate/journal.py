@@ -1,4 +1,4 @@
-"""What the teacher has answered, by request digest: durable before anything depends on it, asked at most once.
+"""What the teacher has answered, by request digest: durable before anything depends on it, asked once.
 
 SQLite in WAL mode, synchronous=FULL; one writer thread commits whatever has gathered (why: docs/journal.md).
 """
@@ -51,8 +51,9 @@ _Row = tuple[bytes, str, str, str, bytes, str, str, int, float]
 class Journal:
     """All answers of one OUT. `folder` is OUT/journal; the caller holds its lock (`annotate.locks`).
 
-    `get` and `count` may be called from any thread; `put` from any event loop. Raises `OutputError` when the file
-    cannot be opened, is no journal, or cannot be written (full disk, read-only OUT); what was stored stays stored.
+    `get` and `count` may be called from any thread; `put` from any event loop. Raises `OutputError` when
+    the file cannot be opened, is no journal, or cannot be written (full disk, read-only OUT); what was
+    stored stays.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,10 +124,10 @@ class Journal:
             return int(self._reader.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def explain(self, request: Request) -> tuple[str, ...]:
-        """Components in which `request` differs from the nearest stored one of its stage about the same images.
+        """Components in which `request` differs from the nearest stored one of its stage and images.
 
-        () when it is stored; ("images",) when nothing is stored about these images, ("stage",) when nothing at all
-        is stored of this stage. Order: causes first (a changed prompt changes the conversation, too).
+        () when it is stored; ("images",) when nothing is stored about these images, ("stage",) when nothing
+        at all of this stage. Order: causes first (a changed prompt changes the conversation, too).
         """
         components = {name: value[:16] for name, value in request.components().items()}
         with self._reading:
@@ -150,7 +151,7 @@ class Journal:
             self.in_flight.pop(digest, None)
 
     def _write(self) -> None:
-        """The writer thread: everything that waits goes into one transaction, then all its callers are told."""
+        """The writer thread: all that waits goes into one transaction, then its callers are told."""
         open_ended = True
         while open_ended:
             first = self._waiting.get()
@@ -202,8 +203,8 @@ class _AskerGone(Exception):
 def answered_ask(journal: Journal, ask: Ask) -> Ask:
     """`ask` behind the journal: stored answers are given back, new ones stored before they are given.
 
-    Identical requests in flight on one journal share one answer, across shards, threads and event loops. An error
-    reaches all who wait. When the one who asks is cancelled, the next of those who wait asks.
+    Identical requests in flight on one journal share one answer, across shards, threads and event loops. An
+    error reaches all who wait. When the one who asks is cancelled, the next of those who wait asks.
     """
 
     async def answered(request: Request) -> Reply:

@@ -18,8 +18,9 @@ from annotate.errors import OutputError
 def hold_lock(path: Path) -> Iterator[None]:
     """Hold `path` (by habit OUT/journal/lock) exclusively for the length of the block.
 
-    The kernel releases the lock when the process ends in whatever way; the file's text (pid, host, start) only serves
-    the message and stays behind. Raises `OutputError` naming the holder, or when the file cannot be made.
+    The kernel releases the lock when the process ends in whatever way; the file's text (pid, host, start)
+    only serves the message and stays behind. Raises `OutputError` naming the holder, or when the file
+    cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Asks the teacher over HTTP: inline images once, then by uuid; every failure goes through `retry.classify`."""
+"""Asks the teacher over HTTP: images inline once, then by uuid; `retry.classify` judges every failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tenacity
 
 from annotate.errors import RunIncomplete
 from annotate.teacher import wire
-from annotate.teacher.pool import IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
+from annotate.teacher.pool import DEFAULT_PATIENCE, IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import BadReply, Decision, HttpStatus, Unanswered, classify
 
@@ -61,10 +61,11 @@ class _Budget:
 
 
 class TeacherClient:
-    """`ask` for one model behind one or several URLs. Use as `async with`: the session belongs to the running loop.
+    """`ask` for one model behind one or several URLs. Use as `async with`: the session belongs to the loop.
 
-    The API key is sent as a Bearer header and kept nowhere else. `say` gets one line when the teacher goes or comes
-    back. `wait` and `sleep` are tenacity's (tests put zero there). Raises `UsageError` for a bad URL.
+    The API key is sent as a Bearer header and kept nowhere else. `say` gets one line when the teacher
+    goes or comes back. `wait` and `sleep` are tenacity's (tests put zero there). Raises `UsageError` for
+    a bad URL.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TeacherClient:
         images: wire.Images,
         concurrency: int = 64,
         *,
-        patience: Patience = Patience(),
+        patience: Patience = DEFAULT_PATIENCE,
         say: Callable[[str], None] = lambda line: None,
         image_uuids: bool = True,
         wait: tenacity.wait.wait_base | None = None,
@@ -121,8 +122,8 @@ class TeacherClient:
     async def ask(self, request: Request) -> Reply:
         """The teacher's reply, whatever it is worth.
 
-        Raises `Unanswered` when this request will get none, and `RunIncomplete` when the run cannot go on: a fatal
-        failure, a teacher that stays away, or one that answers most requests wrongly.
+        Raises `Unanswered` when this request will get none, and `RunIncomplete` when the run cannot go
+        on: a fatal failure, a teacher that stays away, or one that answers most requests wrongly.
         """
         self.stats.requests += 1
         budget = _Budget()

@@ -1,7 +1,8 @@
 """Which server gets the next request, and how many it gets at a time.
 
-Least loaded, but the same reference image goes to the same server while that one has room (its caches know the image).
-A server that cannot be reached is taken out, probed, and taken back; while none is left, everything waits here.
+Least loaded, but the same reference goes to the same server while that one has room: its caches know the
+image. A server that cannot be reached is taken out, probed, taken back; while none is left, everything
+waits here.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ class Patience:
     wrong_share: float = 0.5
 
 
+DEFAULT_PATIENCE = Patience()
+
+
 @dataclass(slots=True)
 class Server:
     """One URL and what this client knows about the process behind it."""
@@ -66,7 +70,7 @@ class Server:
             self.images.popitem(last=False)
 
     def slow_down(self, now: float) -> None:
-        """A refusal: a third fewer at a time, at most once a second, for one full queue refuses many at once."""
+        """A refusal: a third fewer at a time, at most once a second: one full queue refuses many at once."""
         if now - self.slowed_at >= 1.0:
             self.slowed_at = now
             self.limit = max(1.0, self.limit * 0.66)
@@ -98,6 +102,7 @@ class Pool:
         self._waiting: deque[tuple[str, asyncio.Future[Server]]] = deque()
         self._probing: set[asyncio.Task[None]] = set()
         self._failure: RunIncomplete | None = None
+        self._none_since: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -138,12 +143,14 @@ class Pool:
         server.unreachable = 0
 
     def not_reached(self, server: Server, words: str) -> None:
-        """A connection failed; after some in a row the server counts as down and is probed until it is back."""
+        """A connection failed; after some in a row the server is down, and probed until it is back."""
         server.unreachable += 1
         if not server.up or server.unreachable < self._patience.down_after:
             return
         server.up = False
         others = sum(other.up for other in self.servers)
+        if not others:
+            self._none_since = time.monotonic()
         rest = f"{others} other server(s) go on" if others else "the run pauses and goes on by itself"
         minutes = self._patience.give_up_after / 60
         self._say(f"teacher {server.url} is not reachable: {words}; {rest} (gives up after {minutes:g} min)")
@@ -168,8 +175,8 @@ class Pool:
     async def _until_back(self, server: Server) -> None:
         start, pause = time.monotonic(), min(0.5, self._patience.probe_longest)
         while not await self._probe(server):
-            away = time.monotonic() - start
-            if away > self._patience.give_up_after and not any(other.up for other in self.servers):
+            away = time.monotonic() - (self._none_since or time.monotonic())
+            if away > self._patience.give_up_after:
                 self.stop(
                     RunIncomplete(
                         f"teacher {server.url} has not been reachable for {away / 60:.0f} min; "
@@ -180,7 +187,7 @@ class Pool:
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._patience.probe_longest)
         server.images.clear()
-        server.up, server.unreachable = True, 0
+        server.up, server.unreachable, self._none_since = True, 0, None
         self._say(f"teacher {server.url} is back after {time.monotonic() - start:.0f} s; the run goes on")
         self._hand_out()
 
@@ -215,7 +222,7 @@ class Pool:
 
 
 def checked_url(url: str) -> str:
-    """The base URL (…/v1) without a trailing slash. Raises `UsageError`; credentials are never repeated in it."""
+    """The base URL (…/v1) without a trailing slash. Raises `UsageError`, which never repeats credentials."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https"):
         raise UsageError("TEACHER_URL must start with http:// or https://")

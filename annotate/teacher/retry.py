@@ -113,6 +113,7 @@ def _never(_: BaseException) -> bool:
 
 # vLLM 0.32 tells its kinds of HTTP 400 apart by message and parameter only (renderers/, multimodal/).
 _TOO_LONG = ("maximum context length", "input_tokens", "input_text", "maximum model length", "context_length")
+_PAUSE = "wait; the run pauses when it goes on"
 _BAD_IMAGE = ("failed to load image", "image dimensions", "cannot identify image", "vllm_max_image_pixels")
 
 RULES: tuple[Rule, ...] = (
@@ -120,11 +121,11 @@ RULES: tuple[Rule, ...] = (
     Rule("the certificate is not trusted", "`ClientSSLError`, `ssl.SSLError`", "fatal", "no_answer",
          "stop: mend the certificate or the URL", _raised(aiohttp.ClientSSLError, ssl.SSLError)),
     Rule("the host name does not resolve", "`ClientConnectorDNSError`", "retry", "no_answer",
-         "wait; the run pauses when it goes on", _raised(aiohttp.ClientConnectorDNSError), unreachable=True, counted=False),
+         _PAUSE, _raised(aiohttp.ClientConnectorDNSError), unreachable=True, counted=False),
     Rule("connection refused, host unreachable", "`ClientConnectorError`", "retry", "no_answer",
-         "wait; the run pauses when it goes on", _raised(aiohttp.ClientConnectorError), unreachable=True, counted=False),
+         _PAUSE, _raised(aiohttp.ClientConnectorError), unreachable=True, counted=False),
     Rule("no connection in time", "`ConnectionTimeoutError`", "retry", "no_answer",
-         "wait; the run pauses when it goes on", _raised(aiohttp.ConnectionTimeoutError), unreachable=True, counted=False),
+         _PAUSE, _raised(aiohttp.ConnectionTimeoutError), unreachable=True, counted=False),
     Rule("no answer in time", "`TimeoutError`", "retry", "no_answer",
          "ask again", _raised(TimeoutError)),
     Rule("truncated body", "`ClientPayloadError`", "retry", "no_answer",

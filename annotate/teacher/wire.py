@@ -1,4 +1,4 @@
-"""The OpenAI chat-completions form of a request and of its reply: bytes out, bytes in, nothing of the network."""
+"""The OpenAI chat-completions form of a request and its reply: bytes out, bytes in, no network."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def body(
 
     With `uuids` false (servers other than vLLM) every image goes inline and without a uuid.
     """
-    sent: set[str] = set()
 
     def image(picture: Picture) -> dict[str, Any]:
         digest = digest_of(picture) if uuids else ""
-        if uuids and (digest in known or digest in sent):
+        if uuids and digest in known:
             return {"type": "image_url", "image_url": None, "uuid": digest}
         url = "data:image/jpeg;base64," + base64.b64encode(bytes_of(picture)).decode("ascii")
         part: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
@@ -81,8 +80,8 @@ def body(
 def parse_reply(data: bytes, choices: tuple[str, ...]) -> tuple[Reply, str]:
     """The reply and the model's name as the server reports it. Raises `BadReply`; never anything else.
 
-    Reasoning of a thinking teacher is dropped when there is content. Tokens that are the same letter but for blanks
-    are added up; a letter that is not among the top log-probabilities is absent.
+    Reasoning of a thinking teacher is dropped when there is content. Tokens that are the same letter but for
+    blanks are added up; a letter that is not among the top log-probabilities is absent.
     """
     form = _json_object(data)
     choice = _first(form.get("choices"))

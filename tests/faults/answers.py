@@ -1,4 +1,5 @@
-"""What the fault server answers: a pure function of the question, valid under the JSON Schema that came with it."""
+"""What the fault server answers: a pure function of the question, valid under the JSON Schema sent with
+it."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ def completion(form: Json, key: str) -> Json:
         tops = {letter: p_match, "AB".replace(letter, ""): 1 - p_match - 1e-6, " the": 1e-6}
         best = max(tops, key=lambda token: tops[token])
         choice["message"] = {"role": "assistant", "content": best}
-        listed = [{"token": token, "logprob": math.log(p), "bytes": list(token.encode())} for token, p in tops.items()]
+        listed = [
+            {"token": token, "logprob": math.log(p), "bytes": list(token.encode())}
+            for token, p in tops.items()
+        ]
         choice["logprobs"] = {"content": [listed[0] | {"top_logprobs": listed}]}
         choice["finish_reason"] = "length"
     else:
@@ -40,7 +44,11 @@ def completion(form: Json, key: str) -> Json:
         "object": "chat.completion",
         "model": form.get("model"),
         "choices": [choice],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 64}},
+        "usage": {
+            "prompt_tokens": 100,
+            "completion_tokens": 20,
+            "prompt_tokens_details": {"cached_tokens": 64},
+        },
     }
 
 
@@ -57,7 +65,9 @@ def value_of(schema: Json, rng: random.Random) -> Any:
         return {name: value_of(part, rng) for name, part in schema.get("properties", {}).items()}
     if kind == "array":
         least, most = schema.get("minItems", 1), schema.get("maxItems", 8)
-        items = [value_of(schema.get("items", {}), rng) for _ in range(min(most, max(least, rng.randint(2, 5))))]
+        items = [
+            value_of(schema.get("items", {}), rng) for _ in range(min(most, max(least, rng.randint(2, 5))))
+        ]
         return list({json.dumps(item): item for item in items}.values()) if least <= 1 else items
     if kind == "string":
         words = " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, 3)))

@@ -2,10 +2,11 @@
 
     python tests/faults/server.py [--port 0] [--seed 0] [--rates http500=0.05,reset=0.02]
 
-prints its base URL in one line, then serves until it is killed. `URL/ok/v1` answers well, `URL/<fault>/v1` fails in
-that way every time (FAULTS names them), `URL/<fault>~2/v1` only for the first two tries of each question, and
-`URL/mixed/v1` at the given rates, drawn by seed, question and try: runs are repeatable whatever the order.
-`URL/control/stats` counts, `URL/control/forget` empties the image cache, `URL/control/set` changes health or model.
+prints its base URL in one line, then serves until it is killed. `URL/ok/v1` answers well,
+`URL/<fault>/v1` fails in that way every time (FAULTS names them), `URL/<fault>~2/v1` only for the first
+two tries of each question, and `URL/mixed/v1` at the given rates, drawn by seed, question and try: runs
+are repeatable whatever the order. `URL/control/stats` counts, `URL/control/forget` empties the image
+cache, `URL/control/set` changes the state.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ Handler = Callable[[State, web.Request, Json, str], Awaitable[web.StreamResponse
 STATE = web.AppKey("state", State)
 
 
-def _error(status: int, message: str, param: str | None = None, headers: Mapping[str, str] | None = None) -> Handler:
+def _error(
+    status: int, message: str, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> Handler:
     body = {"error": {"message": message, "type": "Error", "param": param, "code": status}}
 
     async def handler(state: State, request: web.Request, form: Json, key: str) -> web.StreamResponse:
@@ -89,13 +92,15 @@ async def _ok(state: State, request: web.Request, form: Json, key: str) -> web.S
 
 async def _reset(state: State, request: web.Request, form: Json, key: str) -> web.StreamResponse:
     assert request.transport is not None
-    request.transport.abort()  # type: ignore[attr-defined]
+    request.transport.abort()
     return web.Response()
 
 
 async def _truncated(state: State, request: web.Request, form: Json, key: str) -> web.StreamResponse:
     data = json.dumps(completion(form, key)).encode()
-    response = web.StreamResponse(headers={"Content-Length": str(len(data)), "Content-Type": "application/json"})
+    response = web.StreamResponse(
+        headers={"Content-Length": str(len(data)), "Content-Type": "application/json"}
+    )
     await response.prepare(request)
     await response.write(data[: len(data) // 2])
     assert request.transport is not None
@@ -205,7 +210,7 @@ async def _chat(request: web.Request) -> web.StreamResponse:
             return await FAULTS[name](state, request, form, key)
         pictures = images_of(form)
         for index, (uuid, inline) in enumerate(pictures):
-            if not inline and uuid not in state.images | {u for u, given in pictures if given}:
+            if not inline and uuid not in state.images:
                 state.faults["uuid_miss"] += 1
                 message = f"Cache miss for image at index {index} but data is not provided."
                 return await _error(400, message)(state, request, form, key)
@@ -233,7 +238,9 @@ async def _health(request: web.Request) -> web.StreamResponse:
 
 
 async def _models(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"object": "list", "data": [{"id": request.app[STATE].model or "test", "object": "model"}]})
+    return web.json_response(
+        {"object": "list", "data": [{"id": request.app[STATE].model or "test", "object": "model"}]}
+    )
 
 
 async def _stats(request: web.Request) -> web.StreamResponse:
