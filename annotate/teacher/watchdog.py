@@ -51,8 +51,11 @@ def _adopt_orphans() -> None:
 
 
 def _end_all(child: subprocess.Popen[bytes], grace: float) -> None:
-    """SIGTERM to our group, then SIGKILL to whatever of it is left after `grace` seconds."""
-    os.killpg(0, signal.SIGTERM)
+    """Ask the command to end in its own order (what a dead one left: each), then SIGKILL what is left."""
+    if child.poll() is None:
+        child.terminate()
+    else:
+        os.killpg(0, signal.SIGTERM)
     if _reaped_all(child, grace):
         return
     for _ in range(3):  # a dying process may have started another one in between
