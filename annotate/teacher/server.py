@@ -27,9 +27,9 @@ __all__ = ["Server", "ServerFacts", "check_server", "serve_forever", "start_serv
 logger = logging.getLogger(__name__)
 
 TAIL_LINES = 12
-START_SECONDS = 600.0  # a folder on this machine; a hub name may first have to be downloaded
+START_SECONDS = 900.0  # a folder on this machine; a hub name may first have to be downloaded
 DOWNLOAD_SECONDS = 4 * 3600.0
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0  # vLLM needs two; a starved machine more, and shared memory leaks if it is cut short
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
