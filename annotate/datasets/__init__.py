@@ -1,4 +1,4 @@
-"""FashionIQ, CIRR and CIRCO into one frozen `Triplet`; where their images lie. Nothing here opens an image."""
+"""FashionIQ, CIRR and CIRCO into one frozen `Triplet`; where their images lie. Opens no image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.datasets import circo, cirr, fashioniq
-from annotate.datasets.aspects import load_aspects
+from annotate.datasets.aspect_names import load_aspects
 from annotate.datasets.captions import join_captions
 from annotate.datasets.dirt import mark_dirt
 from annotate.datasets.layouts import FoundImages, check_missing, find_images
@@ -78,8 +78,8 @@ def categories(dataset: str) -> tuple[str, ...]:
 def load_triplets(dataset: str, split: str, root: Path, category: str | None = None) -> list[Triplet]:
     """Every record of a split in file order (FashionIQ: dress, shirt, toptee), dirt marked, none left out.
 
-    Reads annotations only. Raises `UsageError` for an unknown dataset, split or category, `InputError` for a file or
-    record that is broken or belongs elsewhere.
+    Reads annotations only. Raises `UsageError` for an unknown dataset, split or category, `InputError` for a
+    file or record that is broken or belongs elsewhere.
     """
     return mark_dirt(_checked(dataset, split, category).load_triplets(split, _root(root), category))
 

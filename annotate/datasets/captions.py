@@ -1,4 +1,4 @@
-"""Modification texts: which are usable, how they are cleaned, how FashionIQ's two captions become one text."""
+"""Modification texts: which are usable, how they are cleaned, how two captions become one text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ _KEPT_FORMAT_CHARACTERS = "\u200c\u200d"
 
 
 def clean(text: str) -> str:
-    """Text without control and invisible format characters, composed (NFC), blanks collapsed to one and trimmed."""
-    visible = "".join(
-        _visible(character)
-        if not character.isascii() or character < " " or character == "\x7f"
-        else character
-        for character in text
-    )
-    return " ".join(unicodedata.normalize("NFC", visible).split())
+    """Text without control and invisible format characters, composed (NFC), blanks collapsed and trimmed."""
+    if not (text.isascii() and text.isprintable()):  # nearly all texts need none of this
+        text = unicodedata.normalize("NFC", "".join(map(_visible, text)))
+    return " ".join(text.split())
 
 
 def usable(text: str) -> bool:
-    """True when something is left after blanks, punctuation, control characters and stray accents are stripped."""
+    """True when something is left once blanks, punctuation, control characters and lone accents are gone."""
     return any(
         character not in string.punctuation and unicodedata.category(character)[0] not in "ZCPM"
         for character in text
@@ -39,7 +35,7 @@ def join_captions(captions: tuple[str, ...], mode: CaptionMode) -> str:
     """One modification text of a triplet's captions; unusable captions are left out ("" when none is usable).
 
     * `and`: "c1 and c2", the FashionIQ starter kit's way, and the form that a teacher is given.
-    * `clip4cir`: the same with `.?, ` stripped off both ends of each and the first capitalised (CLIP4Cir, SPRC).
+    * `clip4cir`: the same with `.?, ` stripped off both ends of each, the first capitalised (CLIP4Cir, SPRC).
     * `reversed`: as `clip4cir` with the captions swapped (SEARLE averages both orders).
     * `first`, `second`: that caption alone, as `clip4cir` (CoSMo, VAL); the other one where it is unusable.
 

@@ -1,7 +1,8 @@
 """CIRCO: `annotations/{val,test}.json` over COCO's unlabeled2017 images.
 
-A record is `{reference_img_id, target_img_id, relative_caption, shared_concept, gt_img_ids, id, semantic_aspects}`; test
-lacks `target_img_id`, `gt_img_ids` and `semantic_aspects`. An image is named by its id in 12 digits, as COCO names it.
+A record is `{reference_img_id, target_img_id, relative_caption, shared_concept, gt_img_ids, id,
+semantic_aspects}`; test lacks `target_img_id`, `gt_img_ids` and `semantic_aspects`. An image is named by its
+id in 12 digits, as COCO names it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def load_triplets(split: str, root: Path, category: str | None = None) -> list[T
 
 
 def load_gallery(split: str, root: Path, category: str | None = None) -> list[str]:
-    """All images of COCO unlabeled2017 (both splits search the same 123,403), in the order of the image_info file."""
+    """All 123,403 images of COCO unlabeled2017, which both splits search, in the order of image_info."""
     candidates = [
         root / IMAGE_FOLDER / "annotations" / IMAGE_INFO,
         root / "annotations" / IMAGE_INFO,

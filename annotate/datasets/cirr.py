@@ -1,8 +1,9 @@
 """CIRR rc2: `captions/cap.rc2.{split}.json`, `image_splits/split.rc2.{split}.json` (image name -> path).
 
-A record is `{pairid, reference, target_hard, target_soft: {name: weight}, caption, img_set: {id, members, …}}`; test1 has
-no targets. `target_soft` is no list of positives: weights of -1 occur, and the reference itself. A train file without
-`img_set` (`cap.rc2.train.partial.json`, in circulation) is read when the official one is absent; its subsets are unknown.
+A record is `{pairid, reference, target_hard, target_soft: {name: weight}, caption, img_set: {id, members,
+…}}`; test1 has no targets. `target_soft` is no list of positives: weights of -1 occur, and the reference
+itself. A train file without `img_set` (`cap.rc2.train.partial.json`, in circulation) is read when the
+official one is absent; its subsets are unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PREFIX = {"train": "train", "val": "dev", "test1": "test1"}
 
 
 class ImageSet(Record):
-    """The subset of look-alikes; `reference_rank` and `target_rank` are no indices into `members` and are not read."""
+    """The subset of look-alikes; the record's two ranks are no indices into `members` and are not read."""
 
     members: Annotated[list[ImageName], Field(min_length=2, max_length=100)]
 
@@ -87,7 +88,7 @@ def load_gallery(split: str, root: Path, category: str | None = None) -> list[st
 
 
 def image_paths(split: str, root: Path) -> dict[str, str]:
-    """Image name -> path below the image root, as the split file has it (`./train/34/….png`), `./` stripped."""
+    """Image name -> path below the image root, of the split file (`./train/34/….png`), `./` stripped."""
     path = _split_file(split, root)
     need_files("cirr", split, root, [path])
     return read_name_map(path)
@@ -102,8 +103,8 @@ def _refuse_other_prefix(path: Path, split: str, records: list[Query]) -> None:
         match = _OFFICIAL_NAME.fullmatch(record.reference)
         if match and match[1] != _PREFIX[split]:
             raise InputError(
-                f"{path}: record {index} (pairid {record.pairid}) has reference {record.reference}, an image of "
-                f"another split than {split}; put the annotation file of {split} in its place"
+                f"{path}: record {index} (pairid {record.pairid}) has reference {record.reference}, "
+                f"an image of another split than {split}; put the annotation file of {split} in its place"
             )
 
 

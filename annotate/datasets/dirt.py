@@ -1,4 +1,4 @@
-"""Dirt in the records is data: one pass that marks each triplet with a `problem` (quarantined) or `notes` (used).
+"""Dirt in the records is data: one pass marks each triplet with `problem` (quarantined) or `notes` (used).
 
 The table with an example of each code is docs/dirt.md; a test compares the two.
 """

@@ -1,7 +1,8 @@
 """FashionIQ: `captions/cap.{category}.{split}.json`, `image_splits/split.{category}.{split}.json`.
 
-A record is `{target, candidate, captions: [c1, c2]}`; `candidate` is the reference; test has no `target`. Records have
-no id of their own, so a triplet is named by its row, from 0, in its category's file: `fashioniq/train/dress/000017`.
+A record is `{target, candidate, captions: [c1, c2]}`; `candidate` is the reference; test has no `target`.
+Records have no id of their own, so a triplet is named by its row, from 0, in its category's file:
+`fashioniq/train/dress/000017`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from annotate.datasets import cirr, fashioniq
 from annotate.datasets.records import is_plain_name
@@ -15,10 +15,13 @@ from schemas.triplet import Dataset
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
+Place = tuple[str, str]
+"""A folder below ROOT ("" is ROOT itself) and a file name in it; a known extension there is only a hint."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundImages:
-    """Where the images are: the layout by name, a path for each name found, the names not found, the folders probed."""
+    """The layout by name, the path of each image found, the names not found, the folders looked in."""
 
     layout: str
     paths: Mapping[str, Path]
@@ -26,131 +29,153 @@ class FoundImages:
     looked_in: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way in which images lie below ROOT: its name, its folders (for people), where a name may be."""
+
+    name: str
+    folders: tuple[str, ...]
+    places: Callable[[str], Iterable[Place]]
+
+
 def find_images(
     dataset: Dataset, split: str, root: Path, names: Iterable[str], category: str | None = None
 ) -> FoundImages:
-    """Probe every known layout below `root` and take the one that holds most of `names` (the first one on a tie).
+    """Probe every known layout below `root`; take the one with most of `names` (on a tie the first).
 
-    Each folder is listed once, so 46,000 names cost no 46,000 stats. Raises `InputError` for a name that is no plain
-    image name and for a symbolic link that leads out of `root`.
+    Each folder is listed once, so that 46,000 names cost no 46,000 stats. CIRR's names go through its split
+    file; a name that is not in there is missing. Raises `InputError` for a name that is no plain image
+    name and for a symbolic link that leads out of `root`.
     """
     check_root(root)
     wanted = list(dict.fromkeys(names))
     for name in wanted:
         if not is_plain_name(name):
             raise InputError(
-                f"image name {name!r:.80} of {dataset} {split} is not plain (no folders, no '..'); mend it"
+                f"{dataset} {split}: {name!r:.80} is not a plain image name (no folders, no '..')"
             )
-    folders = _Folders(root)
+    tree = _Tree(root)
+    layouts = _layouts(dataset, split, root, category)
     best, best_paths = "none", dict[str, Path]()
-    for layout, places in _layouts(dataset, split, wanted, root, category).items():
-        paths = {name: path for name in wanted if (path := folders.first(places.get(name, ())))}
+    for layout in layouts:
+        paths = {name: path for name in wanted if (path := tree.first(layout.places(name))) is not None}
         if len(paths) > len(best_paths):
-            best, best_paths = layout, paths
-    if best_paths:
-        suffixes = sorted({path.suffix.lower() for path in best_paths.values()})
-        best += "/*" + (suffixes[0] if len(suffixes) == 1 else "{" + ",".join(suffixes) + "}")
+            suffixes = sorted({path.suffix.lower() for path in paths.values()})
+            shown = suffixes[0] if len(suffixes) == 1 else "{" + ",".join(suffixes) + "}"
+            best, best_paths = f"{layout.name}*{shown}", paths
     missing = tuple(name for name in wanted if name not in best_paths)
-    return FoundImages(best, best_paths, missing, folders.probed())
+    looked_in = tuple(root / folder for layout in layouts for folder in layout.folders)
+    return FoundImages(best, best_paths, missing, looked_in)
 
 
 def check_missing(found: FoundImages, limit: float = 0.10, allow: bool = False) -> None:
-    """Raise `InputError`, saying which folders were looked in, when more than `limit` of the images are missing."""
+    """Raise `InputError`, saying which folders were looked in, if more than `limit` are missing."""
     total = len(found.paths) + len(found.missing)
     if allow or len(found.missing) <= limit * total:
         return
-    shown = ", ".join(str(folder) for folder in found.looked_in[:8])
-    more = f" and {len(found.looked_in) - 8} more" if len(found.looked_in) > 8 else ""
+    folders = ", ".join(str(folder) for folder in found.looked_in)
     raise InputError(
-        f"{len(found.missing)} of {total} images are missing (first: {found.missing[0]}), more than {limit:.0%}; "
-        f"looked in {shown}{more}; put them there, or set ALLOW_MISSING=1 to quarantine their triplets"
+        f"{len(found.missing)} of {total} images are missing (first: {found.missing[0]}), "
+        f"more than {limit:.0%}; looked in {folders}; "
+        f"put them there, or set ALLOW_MISSING=1 to quarantine their triplets"
     )
 
 
-Places = Mapping[str, tuple[PurePosixPath, ...]]
-"""Image name -> places where it may lie (path below ROOT, extension as a hint only), best first."""
-
-
-def _layouts(
-    dataset: Dataset, split: str, names: list[str], root: Path, category: str | None
-) -> Mapping[str, Places]:
+def _layouts(dataset: Dataset, split: str, root: Path, category: str | None) -> list[Layout]:
+    """The layouts seen in the wild, likeliest first."""
     if dataset == "cirr":
-        relative = cirr.image_paths(split, root)
-        known = [name for name in names if name in relative]
-        return {
-            str(base / "<split file>"): {name: (base / relative[name],) for name in known}
-            for base in (PurePosixPath("img_raw"), PurePosixPath())
-        }
+        return [_split_file_layout(base, cirr.image_paths(split, root)) for base in ("img_raw/", "")]
     if dataset == "circo":
-        bases = ("COCO2017_unlabeled/unlabeled2017", "unlabeled2017")
-        return {base: {name: (PurePosixPath(base, name),) for name in names} for base in bases}
-    # An ASIN may be in two categories but downloaded into one folder only: the asked category first, then the others.
-    order = sorted(fashioniq.CATEGORIES, key=lambda name: name != category)
-    layouts: dict[str, Places] = {"images": {name: (PurePosixPath("images", name),) for name in names}}
-    for base in ("images", "", "resized_image"):
-        folders = [PurePosixPath(base, each) for each in order]
-        layouts[str(PurePosixPath(base, "<category>"))] = {
-            name: tuple(folder / name for folder in folders) for name in names
-        }
-    return layouts
+        return [_flat_layout(folder) for folder in ("COCO2017_unlabeled/unlabeled2017", "unlabeled2017")]
+    # An ASIN may be in two categories and lie in the folder of one: the asked category first, then others.
+    order = sorted(fashioniq.CATEGORIES, key=lambda each: each != category)
+    return [
+        _flat_layout("images"),
+        *(_category_layout(base, order) for base in ("images/", "", "resized_image/")),
+    ]
 
 
-class _Folders:
-    """Folder listings below ROOT, each read once."""
+def _flat_layout(folder: str) -> Layout:
+    return Layout(f"{folder}/", (folder,), lambda name: ((folder, name),))
+
+
+def _category_layout(base: str, order: list[str]) -> Layout:
+    folders = tuple(base + each for each in order)
+    return Layout(f"{base}<category>/", folders, lambda name: ((folder, name) for folder in folders))
+
+
+def _split_file_layout(base: str, relative: Mapping[str, str]) -> Layout:
+    def places(name: str) -> Iterable[Place]:
+        path = relative.get(name)
+        if path is None:
+            return ()
+        folder, _, file_name = (base + path).rpartition("/")
+        return ((folder, file_name),)
+
+    tops = dict.fromkeys(base + path.partition("/")[0] for path in relative.values())
+    return Layout(f"{base}<path in split file>/", tuple(tops), places)
+
+
+class _Tree:
+    """Folder listings below ROOT, each read once: folder -> stem -> extension in lower case -> entry."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._resolved = root.resolve()
-        self._listings: dict[PurePosixPath, dict[str, dict[str, os.DirEntry[str]]]] = {}
+        self._listings: dict[str, dict[str, dict[str, os.DirEntry[str]]]] = {}
 
-    def first(self, places: Iterable[PurePosixPath]) -> Path | None:
-        """The image file at the first of `places` that exists with a known extension."""
-        for place in places:
-            stem = place.stem if place.suffix.lower() in EXTENSIONS else place.name
-            by_extension = self._listing(place.parent).get(stem)
+    def first(self, places: Iterable[Place]) -> Path | None:
+        """The image file at the first place that has one, with any known extension."""
+        for folder, file_name in places:
+            stem, extension = _split_extension(file_name)
+            by_extension = self._listing(folder).get(stem)
             if by_extension:
-                for extension in dict.fromkeys((place.suffix.lower(), *EXTENSIONS)):
-                    entry = by_extension.get(extension)
+                for each in dict.fromkeys((extension, *EXTENSIONS)):
+                    entry = by_extension.get(each)
                     if entry is not None and self._is_image_file(entry):
                         return Path(entry.path)
         return None
 
-    def probed(self) -> tuple[Path, ...]:
-        """All folders that were looked in, in that order."""
-        return tuple(self._root / folder for folder in self._listings)
+    def _listing(self, folder: str) -> dict[str, dict[str, os.DirEntry[str]]]:
+        if folder not in self._listings:
+            self._listings[folder] = listing = dict[str, dict[str, os.DirEntry[str]]]()
+            for entry in self._entries(self._root / folder):
+                stem, extension = _split_extension(entry.name)
+                if extension:
+                    listing.setdefault(stem, {}).setdefault(extension, entry)
+        return self._listings[folder]
 
-    def _listing(self, folder: PurePosixPath) -> dict[str, dict[str, os.DirEntry[str]]]:
-        """stem -> extension in lower case -> entry; empty when there is no such folder."""
-        listing = self._listings.get(folder)
-        if listing is None:
-            listing = self._listings[folder] = {}
-            path = self._root / folder
-            if path.is_dir():
-                self._inside(path)
-                try:
-                    with os.scandir(path) as entries:
-                        for entry in sorted(entries, key=lambda each: each.name):
-                            stem, dot, extension = entry.name.rpartition(".")
-                            if dot + extension.lower() in EXTENSIONS:
-                                listing.setdefault(stem, {}).setdefault(dot + extension.lower(), entry)
-                except OSError as error:
-                    raise InputError(
-                        f"image folder {path} cannot be read ({error.strerror}); check its permissions"
-                    ) from error
-        return listing
+    def _entries(self, path: Path) -> list[os.DirEntry[str]]:
+        try:
+            if not path.is_dir():
+                return []
+            self._refuse_outside(path)
+            with os.scandir(path) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(
+                f"image folder {path} cannot be read ({error.strerror}); check its permissions"
+            ) from error
 
     def _is_image_file(self, entry: os.DirEntry[str]) -> bool:
         if entry.is_symlink():
-            self._inside(Path(entry.path))
+            self._refuse_outside(Path(entry.path))
         return entry.is_file()
 
-    def _inside(self, path: Path) -> None:
+    def _refuse_outside(self, path: Path) -> None:
         try:
-            target = path.resolve()
-        except (OSError, RuntimeError) as error:
+            inside = path.resolve().is_relative_to(self._resolved)
+        except RuntimeError as error:  # what pathlib makes of a circle of links
             raise InputError(f"{path} is a symbolic link in a circle; remove it") from error
-        if not target.is_relative_to(self._resolved):
+        if not inside:
             raise InputError(
                 f"{path} is a symbolic link that leads out of ROOT {self._root}; "
-                f"put the images themselves (or a bind mount) there, or use their parent as ROOT"
+                f"put the images themselves there (or a bind mount)"
             )
+
+
+def _split_extension(file_name: str) -> tuple[str, str]:
+    """Stem and known extension in lower case, or the whole name and ""."""
+    stem, dot, extension = file_name.rpartition(".")
+    known = dot + extension.lower()
+    return (stem, known) if known in EXTENSIONS else (file_name, "")

@@ -1,4 +1,4 @@
-"""Reads annotation JSON and validates its records; whatever is broken becomes one `InputError` line with file and record."""
+"""Reads and validates annotation JSON; whatever is broken becomes an `InputError` with file and record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PART = r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}"
 _PLAIN_NAME = re.compile(_PART)
 
 ImageName = Annotated[str, StringConstraints(pattern=f"^{_PART}$", strict=True)]
-"""A plain image name: one path component, no leading dot, no control characters, so it cannot leave its folder."""
+"""A plain image name: one path component, no leading dot, no control characters: it stays in its folder."""
 
 RelativePath = Annotated[
     str, StringConstraints(pattern=rf"^(?:\./)?{_PART}(?:/{_PART}){{0,16}}$", max_length=1024, strict=True)
@@ -80,8 +80,8 @@ def read_text(path: Path) -> str:
 def read_records(path: Path, model: type[R], id_field: str | None = None, under: str = "") -> list[R]:
     """All records of a JSON list (with `under`, of the list under that key of an object), in file order.
 
-    Raises `InputError` naming file, record (index from 0 and, with `id_field`, its id) and field for the first
-    record that does not fit `model`, and when two records carry the same id.
+    Raises `InputError` naming file, record (index from 0 and, with `id_field`, its id) and field for the
+    first record that does not fit `model`, and when two records carry the same id.
     """
     data = read_json(path)
     if under:
@@ -100,14 +100,14 @@ def read_records(path: Path, model: type[R], id_field: str | None = None, under:
 
 
 def read_names(path: Path) -> list[str]:
-    """A JSON list of image names. Raises `InputError` naming the entry that is not a plain name, or occurs twice."""
+    """A JSON list of image names. Raises `InputError` naming an entry that is not plain, or repeated."""
     names: list[str] = _validated(path, TypeAdapter(list[ImageName]), list)
     _refuse_repeated_ids(path, "image", names)
     return names
 
 
 def read_name_map(path: Path) -> dict[str, str]:
-    """A JSON object image name -> relative path, `./` stripped. Raises `InputError` naming an entry that leads out."""
+    """A JSON object image name -> path, `./` stripped. Raises `InputError` naming an entry that leads out."""
     return {
         name: relative.removeprefix("./")
         for name, relative in _validated(path, TypeAdapter(dict[ImageName, RelativePath]), dict).items()
@@ -146,14 +146,15 @@ def files_digest(paths: Sequence[Path]) -> str:
 def refuse_other_split(path: Path, split_file: Path, used: Iterable[str], known: Iterable[str]) -> None:
     """Raise `InputError` when most image names of the caption file `path` are not in its split file.
 
-    A few unknown names are dirt (their images count as missing); most of them unknown means another split's file.
+    A few unknown names are dirt (their images count as missing); most of them unknown means another split's
+    file.
     """
     names, gallery = set(used), set(known)
     absent = len(names - gallery)
     if absent * 2 > len(names):
         raise InputError(
-            f"{path}: {absent} of its {len(names)} images are not in {split_file}, so it is the annotation file of "
-            f"another split or category; put the right file in its place"
+            f"{path}: {absent} of its {len(names)} images are not in {split_file}, "
+            f"so it is the annotation file of another split or category; put the right file in its place"
         )
 
 
@@ -174,7 +175,7 @@ def _first_problem(error: ValidationError, data: list[Any], id_field: str | None
     record = data[index] if isinstance(index, int) else None
     name = f"record {index}"
     if id_field is not None and isinstance(record, dict) and isinstance(record.get(id_field), int | str):
-        name += f" ({id_field} {str(record[id_field])[:40]})"
+        name += f" ({id_field} {record[id_field]!r:.40})"
     field = ".".join(str(part)[:60] for part in inside)
     shown = repr(problem["input"])[:60]
     match problem["type"]:
@@ -199,8 +200,10 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:60]!r} twice in one object")
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:60]!r} twice in one object")
+            seen.add(key)
     return value
 
 

@@ -39,7 +39,10 @@ def check_root(root: Path) -> None:
 def need_files(dataset: Dataset, split: str, root: Path, files: Sequence[Path]) -> None:
     """Raise `InputError` when an annotation file is absent, saying what `root` looks like instead."""
     check_root(root)
-    absent = [path for path in files if not path.is_file()]
+    try:
+        absent = [path for path in files if not path.is_file()]
+    except OSError as error:
+        raise InputError(f"ROOT {root} cannot be read ({error}); check its permissions") from error
     if not absent:
         return
     title, there = TITLES[dataset], looks_like(root)

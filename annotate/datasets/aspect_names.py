@@ -10,24 +10,21 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from annotate.datasets.records import read_json
 from annotate.errors import InputError
 
-_HERE = Path(__file__).resolve().parent
+_LISTS = Path(__file__).resolve().parent / "aspects"
 _MAX_ASPECTS = 64
-_ADAPTER = TypeAdapter(
-    list[
-        Annotated[
-            str, StringConstraints(min_length=1, max_length=40, pattern=r"^\S(?:[^\x00-\x1f<>{}]*\S)?$")
-        ]
-    ]
-)
+_INNER = r"[^\x00-\x1f\x7f<>{}]"
+_END = r"[^\s\x00-\x1f\x7f<>{}]"
+_NAME = StringConstraints(max_length=40, pattern=rf"^{_END}(?:{_INNER}*{_END})?$")
+_ADAPTER = TypeAdapter(list[Annotated[str, _NAME]])
 
 
 def load_aspects(dataset: str, root: Path) -> tuple[str, ...]:
     """Aspect names of `ROOT/aspects.json` (a JSON list of strings) if it exists, else this package's list.
 
-    "other" comes last, whether listed or not. Raises `InputError` for a list that is empty, too long, or has repeats.
+    "other" comes last, listed or not. Raises `InputError` for a list that is empty, too long, or has repeats.
     """
     own = root / "aspects.json"
-    path = own if own.exists() else _HERE / f"{dataset}.json"
+    path = own if own.exists() else _LISTS / f"{dataset}.json"
     try:
         names = _ADAPTER.validate_python(read_json(path), strict=True)
     except ValidationError as error:
