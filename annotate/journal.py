@@ -104,10 +104,10 @@ class Journal:
             ).fetchone()
         if row is None:
             return None
-        if _checksum(key, row[0]) != row[1]:
+        if checksum(key, row[0]) != row[1]:
             self._damaged.add(key)
             return None
-        return _reply(row[0])
+        return answer_of(row[0])
 
     async def put(self, request: Request, reply: Reply) -> None:
         """Store an answer; on return it survives a power cut. The first answer to a request stays."""
@@ -257,18 +257,20 @@ def _row(request: Request, reply: Reply) -> _Row:
         images,
         canonical_json(components),
         text,
-        _checksum(key, text),
+        checksum(key, text),
         time.time(),
     )
 
 
-def _reply(text: str) -> Reply:
+def answer_of(text: str) -> Reply:
+    """The reply as it was stored; float by float the same."""
     values: dict[str, Any] = json.loads(text)
     values["logprobs"] = tuple((str(letter), float(value)) for letter, value in values["logprobs"])
     return Reply(**values)
 
 
-def _checksum(key: bytes, text: str) -> int:
+def checksum(key: bytes, text: str) -> int:
+    """CRC-32 over digest and stored reply; SQLite guards its log by checksums, but not its main file."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(key))
 
 

@@ -26,8 +26,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from answers import Json, completion, images_of, question_key
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.faults.answers import Json, completion, images_of, question_key
 
 
 @dataclass
@@ -164,6 +166,7 @@ FAULTS: dict[str, Handler] = {
     "http502": _error(502, "bad gateway"),
     "queue_full": _error(503, BUSY),
     "http599": _error(599, "odd"),
+    "http204": _error(204, "nothing"),
     "reset": _reset,
     "truncated": _truncated,
     "cut_json": _cut_json,
