@@ -49,10 +49,11 @@ _CARD = """\
 {front}
 # Chain-of-thought annotations for {name} ({split})
 
-{warnings}Each row is one triplet of composed image retrieval (reference image, modification text, target image) with a
-chain written by a vision-language model: what the reference shows, which edits the text asks for, and what
-the target looks like. Images are not part of this data set; columns name them and give the sha256 of their
-files. Every input triplet was checked against its target and is in exactly one of the first three folders:
+{warnings}Each row is one triplet of composed image retrieval (reference image, modification text, target
+image) with a chain written by a vision-language model: what the reference shows, which edits the text asks
+for, and what the target looks like, checked against the target. Images are not part of this data set;
+columns name them and give the sha256 of their files. Every input triplet is in exactly one of the first
+three folders:
 
 | Folder | Rows | What |
 |---|---:|---|
@@ -122,8 +123,8 @@ def columns_page() -> str:
     """docs/columns.md."""
     return (
         "# Columns of the published rows\n\n"
-        "Generated from `schemas/row.py` by `python -m annotate.card`; change it there. `?` marks columns that\n"
-        "may be null. Lists are never null.\n\n"
+        "Generated from `schemas/row.py` by `python -m annotate.card`; change it there. `?` marks columns\n"
+        "that may be null. Lists are never null.\n\n"
         f"{columns_table()}\n"
     )
 
@@ -139,7 +140,8 @@ def reasons_page() -> str:
     return (
         "# Reason codes\n\n"
         "Generated from `annotate/selection.py` by `python -m annotate.card`; change it there. Codes are\n"
-        "stable. The column `reasons` is empty for accepted rows; quarantined rows have one code and say more in `detail`.\n\n"
+        "stable. The column `reasons` is empty for accepted rows; quarantined rows have one code and say\n"
+        "more in `detail`.\n\n"
         "## Rejected: annotated, but not believed\n\n"
         f"{table(dict(REJECTIONS))}\n\n"
         "## Quarantined: could not be annotated\n\n"
@@ -151,8 +153,8 @@ def _warnings(manifest: Manifest) -> list[str]:
     lines = []
     if manifest.teacher_sees_target:
         lines += [
-            "> **WARNING: LEAKAGE.** The writer was shown the target image. Conclusions may state what follows from",
-            "> neither the reference nor the modification. A retriever trained on them learns to guess.",
+            "> **WARNING: LEAKAGE.** The writer was shown the target image. Conclusions may state what follows",
+            "> from neither the reference nor the modification; a retriever trained on them learns to guess.",
             "",
         ]
     if manifest.source == "sample":

@@ -26,8 +26,8 @@ QUARANTINES: Mapping[str, str] = {
     "caption_invalid": "The teacher's caption did not fit the schema, nor after a repair turn.",
     "reasoning_invalid": "The teacher's reasoning did not fit the schema, nor after a repair turn.",
     "conclusion_invalid": "The teacher's conclusion did not fit the schema, nor after a repair turn.",
-    "answer_cut_off": "The teacher's answer reached the token limit before its end, also after a repair turn.",
-    "teacher_refused": "The teacher refused to answer, also after a repair turn.",
+    "answer_cut_off": "The teacher's answer reached the token limit before its end, twice.",
+    "teacher_refused": "The teacher refused to answer.",
     "no_answer": "No answer could be had: retries ran out, or the verifier's reply held neither letter.",
     "context_too_long": "The conversation does not fit into the teacher's context.",
     "image_rejected": "The server could not read an image that decodes here.",
@@ -54,7 +54,7 @@ def verdict(
 
 
 def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
-    """The thresholds in column order. Raises `UsageError` for none, an unknown score, or one outside [0, 1]."""
+    """Thresholds in column order. Raises `UsageError` for none, an unknown score, or not in [0, 1]."""
     for name, least in thresholds.items():
         if name not in REASON_OF_SCORE:
             raise UsageError(f"threshold for unknown score {name!r}; known: {', '.join(REASON_OF_SCORE)}")

@@ -26,7 +26,7 @@ MAX_TEXT = 4_000
 
 
 def arrow_schema(model: type[BaseModel] = Row) -> pa.Schema:
-    """Arrow schema of a model of str, bool, int, float, Literal, Optional, tuple[X, ...] and nested models."""
+    """Arrow schema of a model: str, bool, int, float, Literal, Optional, tuple[X, ...], nested models."""
     return pa.schema(_fields(model))
 
 

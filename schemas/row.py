@@ -18,7 +18,7 @@ class Row(BaseModel):
 
     triplet_id: str = Field(description="dataset/split[/category]/number, e.g. cirr/train/12063")
     dataset: str = Field(description="fashioniq, cirr or circo")
-    split: str
+    split: str = Field(description="as the data set calls it: train, val, ...")
     category: str | None = Field(description="FashionIQ: dress, shirt or toptee")
     reference: str = Field(description="name of the reference image in the dataset")
     reference_digest: str | None = Field(description="sha256 of the reference's source file")
@@ -46,7 +46,7 @@ class Row(BaseModel):
     p_match: float | None = Field(
         description="verifier: probability that the conclusion describes the target"
     )
-    verdict: Verdict
+    verdict: Verdict = Field(description="accepted, rejected or quarantined")
     reasons: tuple[str, ...] = Field(description="codes of docs/reasons.md, empty when accepted")
     detail: str | None = Field(
         description="what went wrong, for a quarantined row: error text, raw answer (bounded)"

@@ -21,7 +21,7 @@ OURS = ("train", "rejected", "quarantine", "annotations", "manifest.json", "repo
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What OUT belongs to. Another limit, prompt, teacher or threshold continues a job; other data does not."""
+    """What OUT belongs to. Another limit, prompt, teacher or threshold continues a job."""
 
     dataset: str
     split: str

@@ -28,7 +28,7 @@ from annotate.card import dataset_card
 from annotate.errors import OutputError
 from annotate.files import write_atomic
 from annotate.prompts import prompt_version
-from annotate.selection import checked_thresholds, verdict
+from annotate.selection import REASON_OF_SCORE, checked_thresholds, verdict
 from annotate.shards.plan import Plan
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
@@ -46,6 +46,7 @@ STAGING = Path("journal") / "staging"
 SHARD_ROWS = Path("journal") / "shards"
 
 Change = Callable[[pa.Table], pa.Table]
+"""What is done to each table that is read, on its way to the published files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +60,19 @@ class Origin:
     thresholds: Mapping[str, float]
 
 
+def _unchanged(table: pa.Table) -> pa.Table:
+    return table
+
+
 def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) -> Manifest:
     """Merge the shards' row files into OUT. Status is "complete" when every triplet of the plan has its row.
 
     Raises `OutputError` when OUT cannot be written, a row file is broken, or a triplet has two rows.
     """
-    counts, reasons = _tally(shard_files, len(plan.triplets))
-    done = counts.accepted + counts.rejected + counts.quarantined
+    index = _index(shard_files)
+    counts = _counts(index, len(plan.triplets))
     draft = Manifest(
-        status="complete" if done == counts.input else "incomplete",
+        status="complete" if index.num_rows == counts.input else "incomplete",
         counts=counts,
         job=plan.job.digest,
         dataset=plan.job.dataset,
@@ -84,11 +89,11 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         prompts={name: prompt.digest for name, prompt in sorted(origin.writer.prompts.items())},
         prompt_version=prompt_version(dict(origin.writer.prompts)),
         thresholds=dict(origin.thresholds),
-        reasons=reasons,
+        reasons=_reasons(index),
         files={},
         versions=_versions(),
     )
-    return _publish(shard_files, out, draft, lambda table: table)
+    return _publish(shard_files, index, out, draft, _unchanged)
 
 
 def rejudge(out: Path, thresholds: Mapping[str, float]) -> Manifest:
@@ -100,11 +105,18 @@ def rejudge(out: Path, thresholds: Mapping[str, float]) -> Manifest:
     wanted = checked_thresholds(thresholds)
     manifest = read_manifest(out)
     sources = [*parts(out, "annotations"), *parts(out, "quarantine")]
-    counts, reasons = _tally(sources, manifest.counts.input, lambda table: _judged(table, wanted))
-    draft = manifest.model_copy(
-        update={"thresholds": wanted, "counts": counts, "reasons": reasons, "versions": _versions()}
-    )
-    return _publish(sources, out, draft, lambda table: _judged(table, wanted))
+
+    def judged(table: pa.Table) -> pa.Table:
+        return _judged(table, wanted)
+
+    index = _index(sources, judged)
+    changes = {
+        "thresholds": wanted,
+        "counts": _counts(index, manifest.counts.input),
+        "reasons": _reasons(index),
+        "versions": _versions(),
+    }
+    return _publish(sources, index, out, manifest.model_copy(update=changes), judged)
 
 
 def read_manifest(out: Path) -> Manifest:
@@ -120,12 +132,15 @@ def read_manifest(out: Path) -> Manifest:
         raise OutputError(f"{path} cannot be read; run annotate again") from error
 
 
-def _publish(sources: Sequence[Path], out: Path, draft: Manifest, change: Change) -> Manifest:
+def _publish(
+    sources: Sequence[Path], index: pa.Table, out: Path, draft: Manifest, change: Change
+) -> Manifest:
     staging = out / STAGING
     try:
         shutil.rmtree(staging, ignore_errors=True)
         for folder, verdicts in FOLDERS.items():
-            _stage(sources, staging / folder, verdicts, change)
+            chosen = index.filter(pc.is_in(index["verdict"], value_set=pa.array(verdicts)))
+            _stage(sources, sorted(chosen["triplet_id"].to_pylist()), staging / folder, change)
         files = {
             str(path.relative_to(staging)): PublishedFile(rows=_rows(path), sha256=_sha256(path))
             for path in sorted(staging.glob("*/*.parquet"))
@@ -144,59 +159,45 @@ def _publish(sources: Sequence[Path], out: Path, draft: Manifest, change: Change
     return manifest
 
 
-def _tally(
-    sources: Sequence[Path], expected: int, change: Change = lambda table: table
-) -> tuple[Counts, dict[str, int]]:
-    """Counts by verdict and by reason code, and that no triplet has two rows."""
+def _index(sources: Sequence[Path], change: Change = _unchanged) -> pa.Table:
+    """triplet_id, verdict and reasons of all rows. Raises `OutputError` when a triplet has two rows."""
     columns = ["triplet_id", "verdict", "reasons"]
-    verdicts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    seen: set[str] = set()
-    rows = 0
-    for path in sources:
-        table = change(read_table(path)).select(columns)
-        rows += table.num_rows
-        seen.update(table["triplet_id"].to_pylist())
-        verdicts.update(table["verdict"].to_pylist())
-        reasons.update(code for codes in table["reasons"].to_pylist() for code in codes)
-    if len(seen) != rows:
-        raise OutputError(
-            f"{rows - len(seen)} triplets have two rows; give a fresh OUT and report this as a bug"
-        )
-    counts = Counts(
+    tables = [change(read_table(path, [*columns, *REASON_OF_SCORE])).select(columns) for path in sources]
+    index = pa.concat_tables([ROW_SCHEMA.empty_table().select(columns), *tables])
+    twice = index.num_rows - pc.count_distinct(index["triplet_id"]).as_py()
+    if twice:
+        raise OutputError(f"{twice} triplets have two rows; give a fresh OUT and report this as a bug")
+    return index
+
+
+def _counts(index: pa.Table, expected: int) -> Counts:
+    verdicts = Counter(index["verdict"].to_pylist())
+    return Counts(
         input=expected,
         accepted=verdicts["accepted"],
         rejected=verdicts["rejected"],
         quarantined=verdicts["quarantined"],
     )
-    return counts, dict(sorted(reasons.items()))
 
 
-def _stage(sources: Sequence[Path], folder: Path, verdicts: tuple[str, ...], change: Change) -> None:
-    """Write the rows with these verdicts by triplet_id (plain string order) into files of `FILE_ROWS` rows.
+def _reasons(index: pa.Table) -> dict[str, int]:
+    return dict(sorted(Counter(pc.list_flatten(index["reasons"]).to_pylist()).items()))
 
-    Memory holds one file's rows and the ids of all; beyond one file the sources are read once more a file.
+
+def _stage(sources: Sequence[Path], ids: Sequence[str], folder: Path, change: Change) -> None:
+    """Write the rows with these ids (sorted) into files of `FILE_ROWS` rows; memory holds one file's rows.
+
+    Each file reads all sources: shards are cut by reference, so any of them may hold any id.
     """
-    wanted = pa.array(verdicts)
-
-    def chosen(path: Path) -> pa.Table:
-        table = change(read_table(path))
-        return table.filter(pc.is_in(table["verdict"], value_set=wanted))
-
-    ids = sorted(name for path in sources for name in chosen(path)["triplet_id"].to_pylist())
     for number, start in enumerate(range(0, max(len(ids), 1), FILE_ROWS)):
-        own = ids[start : start + FILE_ROWS]
+        own = pa.array(ids[start : start + FILE_ROWS], pa.string())
         pieces = [ROW_SCHEMA.empty_table()]
         for path in sources:
-            table = chosen(path)
-            if own and len(own) < len(ids):
-                inside = pc.and_(
-                    pc.greater_equal(table["triplet_id"], own[0]), pc.less_equal(table["triplet_id"], own[-1])
-                )
-                table = table.filter(inside)
-            pieces.append(table)
+            table = change(read_table(path))
+            pieces.append(table.filter(pc.is_in(table["triplet_id"], value_set=own)))
         merged = pa.concat_tables(pieces)
-        write_table(merged.take(pc.sort_indices(merged["triplet_id"])), folder / f"part-{number:05d}.parquet")
+        ordered = merged.take(pc.sort_indices(merged["triplet_id"]))
+        write_table(ordered, folder / f"part-{number:05d}.parquet")
 
 
 def _replace_folder(staged: Path, published: Path) -> None:

@@ -1,0 +1,141 @@
+"""What is still to be asked, counted before a server starts: the real path with an `ask` that looks up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from annotate.checks.ladder import requests_per_triplet
+from annotate.shards.plan import Plan
+from annotate.shards.run import Tools, annotate_triplet, together
+from annotate.stages import STAGES
+from annotate.teacher.request import Reply, Request
+from schemas.triplet import Triplet
+
+Look = Callable[[str], Reply | None]
+"""`Journal.get`: the stored reply of a request digest, or None."""
+
+TYPICAL_TOKENS: Mapping[str, tuple[int, int]] = {
+    "caption": (700, 120),
+    "reasoning": (1_000, 150),
+    "conclusion": (1_200, 120),
+    "verify": (750, 1),
+}
+"""Prompt and completion tokens of a request about a 448-pixel picture, until the journal knows better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Requests still to be asked, and about how many tokens they are. 0 requests: neither server nor canary
+    needed.
+
+    Exact where only single answers are missing; where a triplet lacks an early stage, its later ones are
+    counted in full and repair turns are not foreseen. `example` is one request without an answer:
+    `Journal.explain` tells why.
+    """
+
+    requests: int
+    triplets: int
+    prompt_tokens: int
+    completion_tokens: int
+    example: Request | None = None
+
+
+async def count_pending(plan: Plan, tools: Tools, look: Look, answered: int) -> Pending:
+    """Walk all triplets of a plan without asking anything. `answered` is the number of stored answers.
+
+    With none stored, nothing is opened and the count comes from the plan alone; else each picture is stored
+    on the way (as the run would do), since one that cannot be decoded has nothing to ask. Raises what reading
+    pictures does.
+    """
+    if answered == 0:
+        return _priced(_fresh(plan, tools), sum(1 for t in plan.triplets if _askable(t, tools)), {}, None)
+    tally = _Tally(look)
+    for shard in plan.shards:
+        await together(_walk(triplet, tools, tally) for triplet in plan.of(shard))
+    return _priced(tally.missing, tally.triplets, tally.tokens, tally.example)
+
+
+class _Missing(Exception):
+    """The journal has no answer to this request, so the walk of this triplet ends."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    look: Look
+    missing: Counter[str] = field(default_factory=Counter)
+    digests: set[str] = field(default_factory=set)
+    triplets: int = 0
+    example: Request | None = None
+    tokens: dict[str, list[int]] = field(default_factory=dict)
+
+    def miss(self, request: Request, digest: str) -> NoReturn:
+        if digest not in self.digests:
+            self.digests.add(digest)
+            self.missing[_stage(request)] += 1
+        self.example = self.example or request
+        raise _Missing
+
+    def hit(self, request: Request, reply: Reply) -> Reply:
+        if reply.prompt_tokens:
+            sums = self.tokens.setdefault(_stage(request), [0, 0, 0])
+            sums[0] += 1
+            sums[1] += reply.prompt_tokens
+            sums[2] += reply.completion_tokens
+        return reply
+
+
+async def _walk(triplet: Triplet, tools: Tools, tally: _Tally) -> None:
+    """Follow one triplet as far as its answers reach; then add the requests of the rest of its path."""
+    seen: Counter[str] = Counter()
+
+    async def look_up(request: Request) -> Reply:
+        digest = request.digest()
+        seen[_stage(request)] += 1
+        reply = tally.look(digest)
+        return tally.hit(request, reply) if reply is not None else tally.miss(request, digest)
+
+    try:
+        await annotate_triplet(triplet, replace(tools, ask=look_up))
+    except _Missing:
+        tally.triplets += 1
+        tally.missing.update(stage for stage in STAGES if not seen[stage])
+        checked = sum(count for stage, count in seen.items() if stage not in STAGES)
+        tally.missing["verify"] += max(0, requests_per_triplet(tools.checks) - checked)
+
+
+def _fresh(plan: Plan, tools: Tools) -> Counter[str]:
+    """Requests of a whole plan by stage: the caption once a reference, the others once a triplet."""
+    askable = [triplet for triplet in plan.triplets if _askable(triplet, tools)]
+    return Counter(
+        caption=len({triplet.reference for triplet in askable}),
+        reasoning=len(askable),
+        conclusion=len(askable),
+        verify=len(askable) * requests_per_triplet(tools.checks),
+    )
+
+
+def _askable(triplet: Triplet, tools: Tools) -> bool:
+    return triplet.problem is None and triplet.reference in tools.paths and triplet.target in tools.paths
+
+
+def _priced(
+    missing: Counter[str], triplets: int, tokens: Mapping[str, Sequence[int]], example: Request | None
+) -> Pending:
+    """Tokens at the mean of each stage's stored replies, or at `TYPICAL_TOKENS` where there are none."""
+    prompt = completion = 0.0
+    for stage, count in missing.items():
+        if stage in tokens:
+            replies, prompts, completions = tokens[stage]
+            means = (prompts / replies, completions / replies)
+        else:
+            means = TYPICAL_TOKENS.get(stage, TYPICAL_TOKENS["verify"])
+        prompt += count * means[0]
+        completion += count * means[1]
+    return Pending(sum(missing.values()), triplets, round(prompt), round(completion), example)
+
+
+def _stage(request: Request) -> str:
+    return request.stage.removesuffix("_repair")

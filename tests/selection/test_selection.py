@@ -1,0 +1,84 @@
+"""Verdicts are a pure function of scores and thresholds; every code has words a person understands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotate.card import reasons_page
+from annotate.errors import UsageError
+from annotate.selection import (
+    DEFAULT_THRESHOLDS,
+    QUARANTINES,
+    REASON_OF_SCORE,
+    REASONS,
+    REJECTIONS,
+    checked_thresholds,
+    verdict,
+)
+from schemas.row import Row, Verdict
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PROBABILITY = st.floats(0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("p_match", "expected"), [(1.0, "accepted"), (0.95, "accepted"), (0.949999, "rejected")]
+)
+def test_the_threshold_itself_is_accepted(p_match: float, expected: str) -> None:
+    assert verdict({"p_match": p_match})[0] == expected
+
+
+def test_target_mismatch_is_the_reason_of_a_low_p_match() -> None:
+    assert verdict({"p_match": 0.2}) == ("rejected", ("target_mismatch",))
+
+
+@settings(deadline=None)
+@given(PROBABILITY, PROBABILITY, PROBABILITY)
+def test_verdicts_are_pure_and_a_higher_threshold_never_accepts_more(
+    p: float, low: float, high: float
+) -> None:
+    low, high = sorted((low, high))
+    at_low, at_high = (verdict({"p_match": p}, {"p_match": least}) for least in (low, high))
+    assert at_low == verdict({"p_match": p}, {"p_match": low})
+    assert not (at_high[0] == "accepted" and at_low[0] == "rejected")
+    assert all((result[0] == "accepted") == (result[1] == ()) for result in (at_low, at_high))
+
+
+@pytest.mark.parametrize("scores", [{}, {"p_match": None}])
+def test_a_score_that_was_not_measured_accepts_nothing(scores: dict[str, float | None]) -> None:
+    with pytest.raises(UsageError, match="p_match"):
+        verdict(scores)
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"p_macth": 0.9}, {"p_match": 1.5}, {"p_match": float("nan")}])
+def test_thresholds_that_cannot_be_used_are_refused(thresholds: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        checked_thresholds(thresholds)
+
+
+def test_default_thresholds_can_be_used_and_are_score_columns() -> None:
+    assert checked_thresholds(DEFAULT_THRESHOLDS) == DEFAULT_THRESHOLDS
+    assert set(REASON_OF_SCORE) <= set(Row.model_fields)
+
+
+def test_a_code_is_in_one_group_and_explained_in_a_sentence() -> None:
+    assert set(REJECTIONS) | set(QUARANTINES) == set(REASONS)
+    assert not set(REJECTIONS) & set(QUARANTINES)
+    assert set(REASON_OF_SCORE.values()) <= set(REJECTIONS)
+    for code, words in REASONS.items():
+        assert re.fullmatch(r"[a-z_]+", code)
+        assert words.endswith(".") and len(words.split()) >= 4
+
+
+def test_the_reasons_page_is_current() -> None:
+    assert (DOCS / "reasons.md").read_text(encoding="utf-8") == reasons_page()
+
+
+def test_verdict_names_are_those_of_the_row() -> None:
+    assert set(get_args(Verdict)) == {"accepted", "rejected", "quarantined"}
