@@ -9,7 +9,7 @@ import pytest
 
 from annotate.errors import InputError, UsageError
 from retrieval.protocols import Expected, circo_map, cirr_recall, fashioniq_recall, mean_of
-from retrieval.queries import expand, fashioniq_gallery
+from retrieval.queries import QueryMode, expand, fashioniq_gallery
 from retrieval.ranking import Scores
 from schemas.triplet import Triplet
 
@@ -109,7 +109,7 @@ def test_values_are_means_of_the_per_query_values() -> None:
 @pytest.mark.parametrize(
     ("mode", "rows"), [("and", 1), ("clip4cir", 1), ("searle", 1), ("cosmo", 2), ("val", 2)]
 )
-def test_caption_modes_are_query_expansions_and_count_their_queries(mode, rows) -> None:  # type: ignore[no-untyped-def]
+def test_caption_modes_are_query_expansions_and_count_their_queries(mode: QueryMode, rows: int) -> None:
     triplets = [garment(i) for i in range(20)]
     queries = expand(triplets, mode)
     assert [q.triplet.triplet_id for q in queries] == [t.triplet_id for t in triplets for _ in range(rows)]

@@ -1,0 +1,49 @@
+"""Two ranks under torchrun (CPU, gloo) are one rank with twice the batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from retrieval.distributed import average_gradients, gather, total
+
+SCRIPT = Path(__file__).with_name("toy_step.py")
+spec = importlib.util.spec_from_file_location("toy_step", SCRIPT)
+assert spec is not None and spec.loader is not None
+toy_step = importlib.util.module_from_spec(spec)
+sys.modules["toy_step"] = toy_step
+spec.loader.exec_module(toy_step)
+
+
+@pytest.mark.slow
+def test_two_ranks_have_the_gradients_of_one_with_the_whole_batch(tmp_path: Path) -> None:
+    root = SCRIPT.parents[2]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    model = toy_step.Toy()
+    toy_step.step(model, range(toy_step.BATCH), chunk_size=100, cached=False)
+    for rank, cached in ((0, False), (0, True), (1, False), (1, True)):
+        found = load_file(tmp_path / f"rank{rank}-cached-{cached}.safetensors")
+        assert found.keys() == toy_step.gradients(model).keys()
+        for name, gradient in toy_step.gradients(model).items():
+            torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_process_group_everything_is_the_one_process_case() -> None:
+    rows = torch.randn(3, 2)
+    gathered, offset = gather(rows)
+    assert gathered is rows and offset == 0 and total(4.0) == 4.0
+    layer = torch.nn.Linear(2, 1)
+    average_gradients(layer.parameters())
+    assert layer.weight.grad is None
