@@ -223,17 +223,18 @@ class Pool:
 
 def checked_url(url: str) -> str:
     """The base URL (…/v1) without a trailing slash. Raises `UsageError`, which never repeats credentials."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https"):
-        raise UsageError("TEACHER_URL must start with http:// or https://")
+    text = url.strip()
+    if not text.isascii() or any(not c.isprintable() or c.isspace() for c in text):
+        raise UsageError("TEACHER_URL has characters that do not belong in a URL")
     try:
+        parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"TEACHER_URL has a bad host or port ({error})") from error
+        raise UsageError("TEACHER_URL has a bad host or port; give http://host:8000/v1") from error
+    if parts.scheme not in ("http", "https"):
+        raise UsageError("TEACHER_URL must start with http:// or https://")
     if "@" in parts.netloc:
         raise UsageError("TEACHER_URL must not carry credentials; set the API key in the environment")
     if not host or port == 0 or parts.query or parts.fragment:
         raise UsageError("TEACHER_URL must look like http://host:8000/v1, without query or fragment")
-    if not host.isascii() or any(not c.isprintable() or c.isspace() for c in url.strip()):
-        raise UsageError("TEACHER_URL has characters that do not belong in a URL")
-    return url.strip().rstrip("/")
+    return text.rstrip("/")
