@@ -15,7 +15,6 @@ PREFIX = "CIR_"
 CONFIG_FILE = "annotate.toml"
 CHECKOUT = Path(__file__).resolve().parent.parent
 SAMPLE_TEACHER = CHECKOUT / "sample" / "models" / "teacher"
-IMAGE_RECIPES = ("fit448-q90-v1",)
 
 Changes = Literal["job", "answers", "verdicts", "run"]
 TITLES: dict[Changes, str] = {
@@ -76,9 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
         False,
         is_switch=True,
     ),
-    Setting(
-        "image_recipe", values.choice(*IMAGE_RECIPES), "answers", "how pictures are encoded", "fit448-q90-v1"
-    ),
+    Setting("image_recipe", values.recipe, "answers", "how pictures are encoded", "fit448-q90-v1"),
     Setting(
         "caption_mode",
         values.choice("and", "clip4cir", "reversed", "first", "second"),

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from annotate.errors import UsageError
+from annotate.images import parse_recipe
 from annotate.text import plain
 
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[tuple[str, float], ...] | None
@@ -175,6 +176,14 @@ def url(given: Given) -> str:
     if not parts.hostname or port == 0 or not re.fullmatch(r"[\x21-\x7e]+", given.text):
         raise UsageError(f"{given.named} names no usable host and port; {advice}")
     return given.text.rstrip("/")
+
+
+def recipe(given: Given) -> str:
+    """The name of an image recipe."""
+    try:
+        return parse_recipe(text(given)).name
+    except UsageError as error:
+        raise UsageError(f"{given.written}: {error}") from None
 
 
 def names(given: Given) -> tuple[str, ...]:

@@ -136,6 +136,16 @@ def _strongest(
     return in_file.get(setting.name)
 
 
+def published_settings(configuration: Configuration) -> dict[str, str]:
+    """Settings that answers and verdicts depend on, for a report: no path, URL or name of this machine."""
+    local = ("root", "teacher")
+    return {
+        entry.setting.variable: shown_value(entry.value)
+        for entry in configuration.resolved
+        if entry.setting.changes != "run" and entry.setting.name not in local
+    }
+
+
 def show_config(configuration: Configuration, environment: Mapping[str, str]) -> str:
     """A table: setting, value, source, reason; of the API key only whether it is set."""
     rows = [("setting", "value", "source", "reason")]

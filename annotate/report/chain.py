@@ -1,0 +1,67 @@
+"""One row's chain as plain lines for a terminal; every foreign text passes `plain`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from annotate.report.rows import SCORES
+from annotate.selection import REASONS
+from annotate.text import plain
+from schemas.row import Row
+
+LABEL = 12
+
+
+def labelled(label: str, text: str, width: int, lines: int | None = None) -> list[str]:
+    """`label` and `text` in two columns, wrapped at `width`, cut with "…" after `lines`."""
+    wrapped = textwrap.wrap(text, max(width - LABEL, 20), max_lines=lines, placeholder=" …") or [""]
+    indented = [f"{label:<{LABEL}}{wrapped[0]}", *(" " * LABEL + line for line in wrapped[1:])]
+    return [line.rstrip() for line in indented]
+
+
+def chain(row: Row, width: int, lines: int | None = None) -> list[str]:
+    """Asked text, caption, edits, kept, conclusion: what there is of them. `lines` bounds each of them."""
+
+    def text(label: str, value: str) -> list[str]:
+        return labelled(label, value, width, lines) if value else []
+
+    edits = "; ".join(f"{_one(e.aspect)}: {_one(e.from_)} -> {_one(e.to)}" for e in row.edits)
+    return [
+        *text("asked", f'"{_one(row.modification)}"'),
+        *text("caption", _joined(row.caption_claims)),
+        *text("because", _one(row.rationale or "")),
+        *text("edits", edits),
+        *text("kept", _joined(row.kept)),
+        *text("conclusion", _joined(row.conclusion_claims)),
+    ]
+
+
+def score_words(row: Row, thresholds: Mapping[str, float]) -> str:
+    """`p_match 0.031 (threshold 0.95)` for every score there is."""
+    words = []
+    for name in SCORES:
+        value = getattr(row, name)
+        if value is not None:
+            least = f" (threshold {thresholds[name]:g})" if name in thresholds else ""
+            words.append(f"{name} {value:.3f}{least}")
+    return ", ".join(words)
+
+
+def reason_lines(row: Row, width: int, lines: int | None = None) -> list[str]:
+    """Each reason code with its words."""
+    return [
+        line
+        for code in row.reasons
+        for line in labelled(
+            "reason", f"{plain(code)}: {REASONS.get(code, 'unknown to this version')}", width, lines
+        )
+    ]
+
+
+def _one(text: str) -> str:
+    return plain(text, 600)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return ", ".join(_one(text) for text in texts)

@@ -1,0 +1,32 @@
+"""Stored pictures as small data URIs, so that a page needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+from markupsafe import Markup
+from PIL import Image
+
+SIDE = 360
+QUALITY = 82
+
+
+def data_uri(data: bytes | None) -> Markup | None:
+    """A stored JPEG, shrunk to `SIDE` pixels at most, as `data:` URI; None when it is absent or no JPEG."""
+    if data is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            if max(image.size) > SIDE:
+                image.draft("RGB", (SIDE, SIDE))
+                small = image.convert("RGB")
+                small.thumbnail((SIDE, SIDE))
+                buffer = io.BytesIO()
+                small.save(buffer, "JPEG", quality=QUALITY)
+                data = buffer.getvalue()
+            else:
+                image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return Markup("data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"))

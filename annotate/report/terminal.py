@@ -1,0 +1,93 @@
+"""The last screen of a run: counts, three examples, what was written and where, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotate.report import rows
+from annotate.report.chain import LABEL, chain, labelled, reason_lines, score_words
+from annotate.text import plain
+from schemas.manifest import Manifest
+from schemas.row import Row, Verdict
+
+WIDTH = 100
+MAX_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """At most one row of each verdict."""
+
+    accepted: Row | None
+    rejected: Row | None
+    quarantined: Row | None
+
+
+def pick_examples(out: Path) -> Examples:
+    """One row of each verdict of a published OUT, the same whenever the rows are the same."""
+
+    def first(verdict: Verdict) -> Row | None:
+        return next(iter(rows.pick(out, verdict, 1)), None)
+
+    return Examples(first("accepted"), first("rejected"), first("quarantined"))
+
+
+def final_screen(
+    manifest: Manifest,
+    examples: Examples,
+    paths: Sequence[tuple[str, str]],
+    next_steps: Sequence[tuple[str, str]],
+    width: int = WIDTH,
+) -> str:
+    """At most some 40 lines of at most `width` columns.
+
+    `paths` are (what, path), `next_steps` (what for, command line); both shown whole, since they are copied.
+    """
+    lines = [*_head(manifest, width), ""]
+    if examples.accepted:
+        lines += _example("accepted", examples.accepted, manifest, width, chain_lines=2)
+    if examples.rejected:
+        lines += _example("rejected", examples.rejected, manifest, width, chain_lines=1)
+    if examples.quarantined:
+        lines += _example("quarantined", examples.quarantined, manifest, width, chain_lines=0)
+    lines += [f"{plain(what):<{LABEL}}{plain(path)}" for what, path in paths]
+    if next_steps:
+        column = max(len(plain(what)) for what, _ in next_steps) + 2
+        lines += ["", "Next"]
+        lines += [f"  {plain(what):<{column}}{plain(command)}" for what, command in next_steps]
+    return "\n".join(lines[:MAX_LINES]) + "\n"
+
+
+def _head(manifest: Manifest, width: int) -> list[str]:
+    counts = manifest.counts
+    where = "/".join(part for part in (manifest.dataset, manifest.split, manifest.category) if part)
+    drawn = "" if manifest.limit is None else f" (LIMIT={manifest.limit})"
+    lines = [
+        f"{where}: {counts.input:,} triplets{drawn} = {counts.accepted:,} accepted "
+        f"+ {counts.rejected:,} rejected + {counts.quarantined:,} quarantined"
+    ]
+    if manifest.reasons:
+        named = sorted(manifest.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+        lines += labelled("left out", ", ".join(f"{code} {count:,}" for code, count in named), width, 2)
+    if manifest.teacher_sees_target:
+        lines += labelled("LEAKAGE", "the writer was shown the target; every row is marked", width)
+    missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
+    if manifest.status != "complete":
+        lines += labelled(
+            "INCOMPLETE", f"{missing:,} triplets have no row yet; the same command goes on", width
+        )
+    return lines
+
+
+def _example(verdict: str, row: Row, manifest: Manifest, width: int, chain_lines: int) -> list[str]:
+    scores = score_words(row, manifest.thresholds)
+    title = f"{verdict}: {plain(row.triplet_id, 60)}"
+    lines = [title + (f", {scores}" if scores else "")]
+    if chain_lines:
+        lines += ["  " + line for line in chain(row, width - 2, chain_lines)]
+    elif row.modification:
+        lines += ["  " + line for line in labelled("asked", f'"{plain(row.modification)}"', width - 2, 1)]
+    lines += ["  " + line for line in reason_lines(row, width - 2, 1)]
+    return [*lines, ""]

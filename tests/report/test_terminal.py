@@ -1,0 +1,124 @@
+"""The last screen and `inspect`: all that matters on one screen, ids found or nearly found, no escapes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotate.errors import OutputError, UsageError
+from annotate.inspect_triplet import inspect, near_matches
+from annotate.report import final_screen, pick_examples
+from annotate.report.terminal import MAX_LINES
+from annotate.selection import REASONS
+
+Fixture = Callable[..., Any]
+PATHS = [("results", "outputs/cirr-train"), ("report", "outputs/cirr-train/report.html")]
+NEXT = [("one triplet", "python -m annotate inspect outputs/cirr-train cirr/train/1")]
+
+
+@pytest.fixture
+def three(make_row: Fixture, rejected: Fixture, quarantined: Fixture, publish: Fixture) -> Any:
+    return publish([make_row(1), rejected(2), quarantined(3)])
+
+
+def test_final_screen_shows_counts_one_example_each_paths_and_next_steps(tmp_path: Path, three: Any) -> None:
+    screen = final_screen(three, pick_examples(tmp_path), PATHS, NEXT)
+    for words in (
+        "cirr/train: 3 triplets = 1 accepted + 1 rejected + 1 quarantined",
+        "missing_image 1, target_mismatch 1",
+        "accepted: cirr/train/1, p_match 0.990 (threshold 0.95)",
+        '"make the ball blue"',
+        "red ball, sand background",
+        "ball: red -> blue",
+        "blue ball, sand background",
+        "rejected: cirr/train/2, p_match 0.250 (threshold 0.95)",
+        "quarantined: cirr/train/3",
+        PATHS[1][1],
+        NEXT[0][1],
+    ):
+        assert words in screen, words
+
+
+def test_final_screen_stays_one_screen_whatever_the_rows_say(
+    tmp_path: Path, make_row: Fixture, rejected: Fixture, quarantined: Fixture, publish: Fixture
+) -> None:
+    long: dict[str, Any] = {"modification": "word " * 900, "rationale": "why " * 99, "kept": ("colour",) * 16}
+    long |= dict.fromkeys(("caption_claims", "conclusion_claims"), ("a very long claim " * 6,) * 16)
+    manifest = publish(
+        [make_row(1, **long), rejected(2, **long), quarantined(3, modification="word " * 900)],
+        status="incomplete",
+        teacher_sees_target=True,
+    )
+    screen = final_screen(manifest, pick_examples(tmp_path), PATHS * 2, NEXT * 3)
+    lines = screen.splitlines()
+    assert len(lines) <= MAX_LINES
+    assert all(len(line) <= 100 for line in lines)
+    assert lines[-1].endswith(NEXT[0][1])
+
+
+def test_final_screen_without_rows_of_a_kind_leaves_it_out(
+    tmp_path: Path, make_row: Fixture, publish: Fixture
+) -> None:
+    manifest = publish([make_row(1)])
+    screen = final_screen(manifest, pick_examples(tmp_path), [], [])
+    assert "rejected:" not in screen
+    assert "Next" not in screen
+
+
+def test_terminal_text_cannot_carry_escapes(tmp_path: Path, make_row: Fixture, publish: Fixture) -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\u202eevil"
+    texts = dict.fromkeys(("modification", "rationale", "reference", "native_id", "teacher"), evil)
+    lists = dict.fromkeys(
+        ("caption_claims", "conclusion_claims", "kept", "notes", "subset", "positives"), (evil,)
+    )
+    manifest = publish([make_row(1, **texts, **lists)], root=evil, layout=evil)
+    row = make_row(1, **texts, **lists)  # as if it came past the Parquet writer, which cleans as well
+    examples = type(pick_examples(tmp_path))(row, None, None)
+    for shown in (final_screen(manifest, examples, [(evil, evil)], [(evil, evil)]), inspect(tmp_path, "1")):
+        assert all(c == "\n" or unicodedata.category(c) not in {"Cc", "Cf"} for c in shown)
+
+
+def test_inspect_prints_the_whole_chain_and_the_verdict_in_words(tmp_path: Path, three: Any) -> None:
+    shown = inspect(tmp_path, "cirr/train/2")
+    for words in (
+        "cirr/train/2: rejected",
+        "target_mismatch: ",
+        "p_match 0.250 (threshold 0.95)",
+        "a" * 64,
+        "ball: red -> blue",
+    ):
+        assert words in shown, words
+    assert REASONS["target_mismatch"][:40] in " ".join(shown.split())
+    assert "not read" in inspect(tmp_path, "cirr/train/3")
+
+
+def test_inspect_takes_the_end_of_an_id_when_it_is_the_only_one(
+    tmp_path: Path, make_row: Fixture, publish: Fixture
+) -> None:
+    publish([make_row(1), make_row(2, triplet_id="cirr/val/1"), make_row(3)])
+    assert inspect(tmp_path, "3").startswith("cirr/train/3: accepted")
+    with pytest.raises(UsageError, match="several end like that: cirr/train/1, cirr/val/1"):
+        inspect(tmp_path, "1")
+
+
+def test_inspect_of_an_unknown_id_names_near_ones(tmp_path: Path, three: Any) -> None:
+    with pytest.raises(UsageError, match=r"no triplet 'cir/train/2'; near matches: cirr/train/2, "):
+        inspect(tmp_path, "cir/train/2")
+    with pytest.raises(UsageError, match="ids there look like cirr/train/1"):
+        inspect(tmp_path, "%%%%%%%%%%%%%")
+
+
+def test_near_matches_prefer_what_contains_the_word_and_are_bounded() -> None:
+    ids = [f"fashioniq/train/dress/{n:06d}" for n in range(100_000)]
+    assert near_matches("09999", ids)[0] == "fashioniq/train/dress/009999"
+    assert "fashioniq/train/dress/000017" in near_matches("fashioniq/train/dres/000017", ids)
+    assert len(near_matches("fashioniq", ids)) == 5
+
+
+def test_inspect_of_a_folder_without_results_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="run annotate first"):
+        inspect(tmp_path / "nowhere", "cirr/train/1")
