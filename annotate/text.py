@@ -49,3 +49,9 @@ def _visible(character: str) -> str:
     if character in _ZERO_WIDTH_JOINERS or unicodedata.category(character) not in _CONTROL:
         return character
     return "�"
+
+
+def markdown_cell(text: str) -> str:
+    """`text` inside a markdown table, shown as it is: on one line, without markup, links or cell ends."""
+    escaped = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-!|~" else c for c in escaped)

@@ -22,9 +22,9 @@ ASKED_WEIGHTS = (40, 40, 20)
 class Sizes:
     """Triplets a split; CIRCO has no train."""
 
-    train: int
-    val: int
-    test: int
+    train: int = 1000
+    val: int = 300
+    test: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,219 @@
+"""`python -m annotate COMMAND`: a thin shell over the package; our errors become one line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from annotate import setting_values
+from annotate.errors import CirError, OutputError, RunIncomplete, UsageError
+from annotate.job import Prepared, Watch, annotate, prepare, run_locally, sample_root_missing
+from annotate.progress import Progress
+from annotate.report import final_screen, pick_examples
+from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.setting_values import Given
+from annotate.settings import (
+    Configuration,
+    RunSettings,
+    add_arguments,
+    api_key,
+    from_arguments,
+    show_config,
+)
+from annotate.shards.publish import rejudge
+from schemas.manifest import Manifest
+
+PREFECT_HOME = Path("outputs") / ".prefect"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.function
+    try:
+        return command(arguments)
+    except CirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; what was answered is kept, the same command goes on", file=sys.stderr)
+        return RunIncomplete.exit_status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
+        return RunIncomplete.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m annotate", description="Checked chain-of-thought annotations for CIR."
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="annotate a dataset")
+    add_arguments(run)
+    run.add_argument(
+        "--show-config", action="store_true", help="print every setting with its source, and stop"
+    )
+    run.set_defaults(function=_run)
+
+    select = commands.add_parser("select", help="derive the verdicts anew from stored scores; no teacher")
+    select.add_argument("--out", required=True, type=Path, help="folder of a finished run")
+    select.add_argument("--thresholds", default="", help="score=least, comma-separated [p_match=0.95]")
+    select.set_defaults(function=_select)
+
+    inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
+    inspect.add_argument("triplet", help="e.g. cirr/train/12063")
+    inspect.add_argument(
+        "--out", type=Path, help="folder of the run [outputs/<dataset>-<split> of the triplet]"
+    )
+    inspect.set_defaults(function=_inspect)
+
+    doctor = commands.add_parser("doctor", help="check machine, environments, ports, server and data")
+    add_arguments(doctor)
+    doctor.set_defaults(function=_doctor)
+
+    serve = commands.add_parser("serve-teacher", help="start the teacher in vLLM and keep it until Ctrl-C")
+    add_arguments(serve)
+    serve.set_defaults(function=_serve_teacher)
+
+    journal = commands.add_parser(
+        "journal", help="what the teacher has answered: stats, verify, compact, export"
+    )
+    journal.add_argument("action", choices=("stats", "verify", "compact", "export"))
+    journal.add_argument("--out", required=True, type=Path, help="folder of the run")
+    journal.set_defaults(function=_journal)
+    return top
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    configuration = from_arguments(arguments, os.environ, Path.cwd())
+    if arguments.show_config:
+        print(show_config(configuration, os.environ))
+        return 0
+    settings = configuration.run
+    _say(f"{settings.dataset} {settings.split} from {settings.root} into {settings.out}")
+    if sample_root_missing(settings):
+        _write_sample(settings)
+    prepared = prepare(configuration)
+    with Progress(f"{settings.dataset} {settings.split}") as progress:
+        watch = Watch(say=_say, update=progress.update)
+        run = _with_prefect if settings.runner == "prefect" else _without_prefect
+        manifest = run(configuration, prepared, watch)
+    print(
+        final_screen(manifest, pick_examples(settings.out), _written(settings.out), _next_steps(settings)),
+        end="",
+    )
+    return 0
+
+
+def _without_prefect(configuration: Configuration, prepared: Prepared, watch: Watch) -> Manifest:
+    return asyncio.run(annotate(prepared, api_key(os.environ), run_locally, watch))
+
+
+def _with_prefect(configuration: Configuration, prepared: Prepared, watch: Watch) -> Manifest:
+    """The same run as a Prefect flow. Should Prefect fail after the work is done, the work stands."""
+    from flows.prefect_api import prefect_api
+
+    with prefect_api(configuration.run.prefect_api, PREFECT_HOME) as url:
+        watch.say(f"Prefect: {url.removesuffix('/api')}")
+        from flows.annotation import run_flow  # only now: Prefect reads its settings on import
+
+        return run_flow(configuration, prepared, watch)
+
+
+def _write_sample(settings: RunSettings) -> None:
+    """Write the default root, whole or not at all."""
+    from sample.writers import WRITERS, Sizes
+
+    _say(f"writing the rendered sample into {settings.root}")
+    temporary = settings.root.with_name(f".{settings.root.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        WRITERS[settings.dataset](temporary, settings.seed, Sizes(), False)
+        temporary.replace(settings.root)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.root}: cannot write the sample ({error.strerror}); make room, or give ROOT"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _written(out: Path) -> list[tuple[str, str]]:
+    return [
+        ("training set", f"{out}/train/"),
+        ("all scores", f"{out}/annotations/"),
+        ("left out", f"{out}/rejected/, {out}/quarantine/"),
+        ("look at it", f"{out}/report.html"),
+        ("card, manifest", f"{out}/README.md, {out}/manifest.json"),
+    ]
+
+
+def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
+    steps = [("one chain", f".venv/bin/python -m annotate inspect TRIPLET_ID --out {settings.out}")]
+    truth = settings.root / "truth.jsonl"
+    if truth.exists():
+        steps.append(("score by truth", f".venv/bin/python -m sample score {settings.out} --truth {truth}"))
+    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_match=0.9"))
+    return steps
+
+
+def _select(arguments: argparse.Namespace) -> int:
+    given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
+    thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
+    manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
+    print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from annotate.inspect_triplet import inspect
+
+    out = arguments.out
+    if out is None:
+        parts = arguments.triplet.split("/")
+        if len(parts) < 3:
+            raise UsageError(f"{arguments.triplet}: not a triplet id; it looks like cirr/train/12063")
+        out = Path("outputs") / f"{parts[0]}-{parts[1]}"
+    print(inspect(out, arguments.triplet))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from annotate.doctor import doctor, shown
+
+    findings = doctor(from_arguments(arguments, os.environ, Path.cwd()).run, api_key(os.environ))
+    print(shown(findings))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _serve_teacher(arguments: argparse.Namespace) -> int:
+    from annotate.teacher.server import serve_forever
+
+    settings = from_arguments(arguments, os.environ, Path.cwd()).run
+    if settings.teacher is None:
+        raise UsageError("serve-teacher starts a server; leave TEACHER_URL out")
+    serve_forever(
+        settings.teacher, settings.teacher_python, Path("outputs") / "teacher.log", settings.port, say=_say
+    )
+
+
+def _journal(arguments: argparse.Namespace) -> int:
+    from annotate import journal_tools
+
+    action: Callable[[Path], str] = getattr(journal_tools, arguments.action)
+    print(action(arguments.out / "journal"))
+    return 0
+
+
+def _say(line: str) -> None:
+    """Progress lines go to stderr, results to stdout; a reader who went away is no reason to stop."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)

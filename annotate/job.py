@@ -1,0 +1,285 @@
+"""A whole run, from settings to a published OUT, read top to bottom. The shells pass how shards are run.
+
+settings -> triplets, images, plan -> what is still to be asked -> teacher, canary -> shards -> files, report
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from annotate.checks import CHECKS
+from annotate.datasets import annotation_digest, check_missing, find_images, load_aspects, load_triplets
+from annotate.datasets.layouts import FoundImages
+from annotate.errors import RunIncomplete, TeacherRefused
+from annotate.images import ImageProblem, ImageStore
+from annotate.journal import Journal, answered_ask
+from annotate.locks import hold_lock
+from annotate.progress import Snapshot, duration
+from annotate.prompts import load_prompts
+from annotate.report import write_report
+from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
+from annotate.settings import Configuration, RunSettings, published_settings
+from annotate.shards.pending import Pending, count_pending
+from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
+from annotate.shards.publish import SHARD_ROWS, Origin, publish
+from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.stages import Writer
+from annotate.teacher.canary import run_canary
+from annotate.teacher.client import Stats, TeacherClient
+from annotate.teacher.launch import served_name
+from annotate.teacher.pool import Patience
+from annotate.teacher.probe import check_server
+from annotate.teacher.request import Ask, Picture, Request, Sampling
+from annotate.teacher.server import start_server
+from schemas.manifest import Manifest
+from schemas.row import Row
+
+logger = logging.getLogger(__name__)
+
+SHARDS_AT_ONCE = 2  # while the last triplets of one shard finish, the next one keeps the server busy
+
+RunShard = Callable[[Shard], Awaitable[ShardResult]]
+RunShards = Callable[[Sequence[Shard], RunShard], Awaitable[list[ShardResult]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a run tells what it does: lines for a person, and a snapshot whenever a triplet is done."""
+
+    say: Callable[[str], None]
+    update: Callable[[Snapshot], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run will do, as far as files and folders say; nothing written, nothing asked."""
+
+    settings: RunSettings
+    shown: Mapping[str, str]
+    plan: Plan
+    images: FoundImages
+    aspects: tuple[str, ...]
+
+
+def prepare(configuration: Configuration) -> Prepared:
+    """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
+    settings = configuration.run
+    where = (settings.dataset, settings.split, settings.root, settings.category)
+    triplets = load_triplets(*where)
+    job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
+    plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
+    names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
+    images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
+    check_missing(images, allow=settings.allow_missing)
+    aspects = load_aspects(settings.dataset, settings.root)
+    return Prepared(settings, published_settings(configuration), plan, images, aspects)
+
+
+async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
+    """Annotate what `prepared` plans and publish it to OUT; what has been answered before is not asked again.
+
+    Raises `CirError`; every answer had until then is in the journal, and the same command goes on.
+    """
+    settings, plan, out = prepared.settings, prepared.plan, prepared.settings.out
+    claim_out(out, plan.job)
+    with ExitStack() as held:
+        held.enter_context(hold_lock(out / "journal" / "lock"))
+        journal = held.enter_context(Journal(out / "journal"))
+        images = ImageStore(out / "journal" / "images", settings.image_recipe)
+        tools = Tools(
+            ask=_never_asked,
+            writer=await asyncio.to_thread(_writer, prepared, api_key),
+            images=images,
+            paths=prepared.images.paths,
+            rows=out / SHARD_ROWS,
+            source=settings.source,
+            caption_mode=settings.caption_mode,
+            checks=tuple(check for check in CHECKS if not settings.checks or check.name in settings.checks),
+            thresholds=checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)}),
+        )
+        watch.say(_size(plan, prepared.images))
+        pending = await count_pending(plan, tools, journal.get, journal.count)
+        watch.say(_cost(pending, journal))
+        async with _teacher(pending, prepared, api_key, images, tools.writer.model, watch) as (ask, stats):
+            teller = _Teller(len(plan.triplets), pending, stats, watch)
+            tools = replace(tools, ask=answered_ask(journal, ask), progress=teller.row)
+
+            async def run(shard: Shard) -> ShardResult:
+                result = await run_shard(plan, shard, tools)
+                teller.shard(len(shard))
+                return result
+
+            results = await run_shards(plan.shards, run)
+        origin = Origin(
+            source=settings.source,
+            root=str(settings.root),
+            layout=prepared.images.layout,
+            writer=tools.writer,
+            thresholds=tools.thresholds,
+        )
+        manifest = publish(plan, [result.path for result in results], out, origin)
+        write_report(out, manifest, _stored_picture(images), prepared.shown)
+    if manifest.status != "complete":
+        raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
+    return manifest
+
+
+async def run_locally(shards: Sequence[Shard], run: RunShard) -> list[ShardResult]:
+    """Run shards in this process, a few at a time, in order; the first error ends the others."""
+    room = asyncio.Semaphore(SHARDS_AT_ONCE)
+
+    async def one(shard: Shard) -> ShardResult:
+        async with room:
+            return await run(shard)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(shard)) for shard in shards]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _writer(prepared: Prepared, api_key: str | None) -> Writer:
+    """Everything that determines the questions. A server without a given model is asked which one it has."""
+    settings = prepared.settings
+    if settings.teacher is not None:
+        model = served_name(settings.teacher)
+    elif settings.teacher_model is not None:
+        model = settings.teacher_model
+    else:
+        model = _only_model(str(settings.teacher_url), api_key)
+    return Writer(
+        model=model,
+        prompts=load_prompts(),
+        aspects=prepared.aspects,
+        recipe=settings.image_recipe,
+        sampling=Sampling(settings.temperature, settings.top_p, settings.sampling_seed),
+        sees_target=settings.teacher_sees_target,
+        max_tokens={
+            "caption": settings.caption_tokens,
+            "reasoning": settings.reasoning_tokens,
+            "conclusion": settings.conclusion_tokens,
+        },
+    )
+
+
+def _only_model(url: str, api_key: str | None) -> str:
+    models = check_server(url, None, api_key).models
+    if len(models) != 1:
+        raise TeacherRefused(
+            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
+        )
+    return models[0]
+
+
+@asynccontextmanager
+async def _teacher(
+    pending: Pending, prepared: Prepared, api_key: str | None, images: ImageStore, model: str, watch: Watch
+) -> AsyncIterator[tuple[Ask, Stats]]:
+    """The teacher, started or found, proven by the canary; when nothing is to be asked, none."""
+    settings = prepared.settings
+    if not pending.requests:
+        yield _never_asked, Stats()
+        return
+    with ExitStack() as held:
+        url = settings.teacher_url
+        if settings.teacher is not None:
+            log = settings.out / "journal" / "teacher.log"
+            watch.say(f"starting the teacher in vLLM; its output goes to {log}")
+            server = held.enter_context(
+                start_server(settings.teacher, settings.teacher_python, log, settings.port)
+            )
+            url, api_key = server.url, None
+            watch.say(f"teacher ready after {duration(server.seconds_to_start)}")
+        canary = await run_canary(str(url), model, api_key)
+        watch.say(
+            "canary: answers are constrained to our schema, the model looks at pictures"
+            + ("" if canary.uuid_supported else "; images are sent inline each time, as it knows no uuid")
+        )
+        async with TeacherClient(
+            str(url),
+            model,
+            api_key,
+            images,
+            settings.concurrency,
+            patience=Patience(deadline=settings.timeout),
+            say=watch.say,
+            image_uuids=canary.uuid_supported,
+        ) as client:
+            yield client.ask, client.stats
+
+
+class _Teller:
+    """Counts what is done and tells the watch; after the first shard it says what the rest will take."""
+
+    def __init__(self, triplets: int, pending: Pending, stats: Stats, watch: Watch) -> None:
+        self._triplets = triplets
+        self._pending = pending
+        self._stats = stats
+        self._watch = watch
+        self._counts = {"accepted": 0, "rejected": 0, "quarantined": 0}
+        self._began = time.monotonic()
+        self._told = False
+
+    def row(self, row: Row) -> None:
+        self._counts[row.verdict] += 1
+        asked = self._stats.answered + self._stats.unanswered
+        self._watch.update(
+            Snapshot(self._triplets, **self._counts, asked=asked, to_ask=self._pending.requests)
+        )
+
+    def shard(self, size: int) -> None:
+        asked = self._stats.answered + self._stats.unanswered
+        if self._told or not asked or size == self._triplets:
+            return
+        self._told = True
+        rate = asked / (time.monotonic() - self._began)
+        left = max(0, self._pending.requests - asked) / rate
+        self._watch.say(
+            f"after the first shard: {rate:.1f} requests/s, so about {duration(left)} for the rest"
+        )
+
+
+def _size(plan: Plan, images: FoundImages) -> str:
+    missing = f", {len(images.missing)} missing" if images.missing else ""
+    found = f"{len(images.paths):,} images in layout {images.layout}"
+    return f"{len(plan.triplets):,} triplets in {len(plan.shards)} shards; {found}{missing}"
+
+
+def _cost(pending: Pending, journal: Journal) -> str:
+    """What the run will ask, and if answers are there already, why they do not serve."""
+    if not pending.requests:
+        return "everything has been answered; no teacher is needed"
+    words = (
+        f"to ask: {pending.requests:,} requests about {pending.triplets:,} triplets, about "
+        f"{pending.prompt_tokens:,} prompt and {pending.completion_tokens:,} completion tokens"
+    )
+    changed = journal.explain(pending.example) if pending.example is not None and journal.count else ()
+    return words + (f" (answered before with another {', '.join(changed)})" if changed else "")
+
+
+def _stored_picture(images: ImageStore) -> Callable[[str], bytes | None]:
+    def read(digest: str) -> bytes | None:
+        try:
+            return images.encoded(Picture(digest, images.recipe.name)).data
+        except ImageProblem:
+            return None
+
+    return read
+
+
+async def _never_asked(request: Request) -> NoReturn:
+    raise RuntimeError(f"a {request.stage} request was not counted as still to be asked")
+
+
+def sample_root_missing(settings: RunSettings) -> bool:
+    """Whether the default root, the rendered sample, has yet to be written."""
+    return settings.source == "sample" and not Path(settings.root).exists()

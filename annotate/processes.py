@@ -1,0 +1,103 @@
+"""Child processes that never outlive us, whatever ends us: an error, Ctrl-C, SIGTERM, SIGKILL."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+_WATCHDOG = Path(__file__).with_name("watchdog.py")
+
+
+@contextmanager
+def guarded(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    cwd: Path | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` under a watchdog while the block lasts; everything it prints goes to `log`.
+
+    The yielded process is the watchdog: its pid is the process group, its exit status the command's.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with _sigterm_raises(), log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(_WATCHDOG), str(os.getpid()), str(grace_seconds), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we stop the child in order
+        )
+        try:
+            yield process
+        finally:
+            _stop(process, grace_seconds)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """End the watchdog, and with it the command; a second Ctrl-C must not cut this short."""
+    with _deaf():
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(grace_seconds + 10)
+                return
+            except subprocess.TimeoutExpired:
+                logger.warning("a watchdog did not end in time; killing its process group")
+        elif process.returncode >= 0:
+            return  # the watchdog ended by itself, so it has cleaned up
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while cleaning up."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM as SystemExit(143) instead of sudden death, unless somebody (Prefect) already handles it."""
+    mine = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+
+    def leave(*_: int | FrameType | None) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    if mine:
+        signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,1 @@
+"""Prefect shells over the pipeline: nothing here knows how a triplet is annotated."""

@@ -1,0 +1,105 @@
+"""Which Prefect server a run reports to: a given one, that of `make ui`, or one of its own while it lasts.
+
+Prefect reads its settings from the environment when it is imported, so this module must not import it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from annotate.errors import RunIncomplete, UsageError
+from annotate.processes import free_port, guarded
+
+UI_PORT = 4200
+START_SECONDS = 120.0
+
+# Quiet on the console (our own lines say it better), everything in the run's log; telemetry off.
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_CLIENT_MAX_RETRIES": "2",  # a server that went away must not hold the run for minutes
+    "PREFECT_API_REQUEST_TIMEOUT": "15",
+}
+
+
+@contextmanager
+def prefect_api(given: str | None, home: Path) -> Iterator[str]:
+    """Set up the environment for importing Prefect and yield the API URL (ends in /api).
+
+    `home` is where a server of our own keeps its database, so that `make ui` shows the run afterwards.
+    Raises `UsageError` when the given server does not answer, `RunIncomplete` when our own does not start.
+    """
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    os.environ["PREFECT_HOME"] = str(home.resolve())
+    ui = f"http://127.0.0.1:{UI_PORT}/api"
+    if given:
+        if not healthy(given):
+            raise UsageError(f"PREFECT_API={given} does not answer; start it, or leave it out")
+        yield _use(given)
+    elif healthy(ui):
+        yield _use(ui)
+    else:
+        with own_server(home) as url:
+            yield _use(url)
+
+
+@contextmanager
+def own_server(home: Path, port: int | None = None) -> Iterator[str]:
+    """A Prefect server on 127.0.0.1 with its database in `home`, for as long as the block lasts."""
+    chosen = free_port() if port is None else port
+    url = f"http://127.0.0.1:{chosen}/api"
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(chosen),
+    ]
+    env = server_environment(os.environ, home)
+    log = home / "server.log"
+    with guarded([*command, "--analytics-off"], env, log) as process:
+        deadline = time.monotonic() + START_SECONDS
+        while not healthy(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RunIncomplete(
+                    f"the Prefect server did not start, see {log}; mend that, or use RUNNER=local"
+                )
+            time.sleep(0.2)
+        yield url
+
+
+def server_environment(own: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Environment of a Prefect server that we start: its own home, no telemetry, no keys of others."""
+    kept = {
+        name: value
+        for name, value in own.items()
+        if "API_KEY" not in name and not name.startswith("PREFECT_API")
+    }
+    return {**kept, **QUIET, "PREFECT_HOME": str(home.resolve())}
+
+
+def healthy(url: str) -> bool:
+    """Whether a Prefect API answers at `url`."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url.rstrip('/')}/health", timeout=3) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+
+
+def _use(url: str) -> str:
+    os.environ["PREFECT_API_URL"] = url
+    return url
