@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from annotate.files import write_atomic
 from annotate.report import rows
 from annotate.report.histogram import HEIGHT, WIDTH, Histogram, histogram
-from annotate.report.pictures import data_uri
+from annotate.report.pictures import Pictures, data_uri
 from annotate.selection import REASONS
 from annotate.text import plain
 from schemas.manifest import Manifest
@@ -24,8 +24,6 @@ from schemas.row import Row, Verdict
 FOLDER = Path(__file__).resolve().parent
 EXAMPLES = 12
 MAX_TEXT = 1_200
-Pictures = Callable[[str], bytes | None]
-"""sha256 of a source image -> its stored JPEG, or None."""
 
 
 @dataclass(frozen=True, slots=True)

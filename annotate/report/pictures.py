@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from collections.abc import Callable
 
 from markupsafe import Markup
 from PIL import Image
 
+from annotate.errors import OutputError
+from annotate.images import ImageStore
+from annotate.teacher.request import Picture
+
 SIDE = 360
 QUALITY = 82
+Pictures = Callable[[str], bytes | None]
+"""sha256 of a source image -> its stored JPEG, or None."""
+
+
+def stored_pictures(store: ImageStore) -> Pictures:
+    """Pictures of an image store by the digest of their source file; one that is not stored is None."""
+
+    def read(digest: str) -> bytes | None:
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            return None
+        try:
+            return store.encoded(Picture(digest, store.recipe.name)).data
+        except OutputError:
+            return None
+
+    return read
 
 
 def data_uri(data: bytes | None) -> Markup | None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from annotate.report import rows, write_report
+from annotate.images import ImageStore
+from annotate.report import rows, stored_pictures, write_report
 from annotate.report.histogram import BINS, histogram
 from annotate.report.pictures import SIDE, data_uri
 from annotate.selection import REASONS
@@ -176,6 +177,17 @@ def test_pictures_are_shrunk_jpegs_and_anything_else_is_shown_as_missing(jpeg: b
     Image.new("RGB", (4, 4)).save(png, "PNG")
     for broken in (None, b"", b"<svg onload=alert(1)>", png.getvalue(), jpeg[:200]):
         assert data_uri(broken) is None
+
+
+def test_pictures_come_from_the_image_store_by_source_digest(tmp_path: Path, jpeg: bytes) -> None:
+    source = tmp_path / "a.jpg"
+    source.write_bytes(jpeg)
+    store = ImageStore(tmp_path / "store", "fit448-q90-v1")
+    picture = store.store(source)
+    read = stored_pictures(store)
+    assert read(picture.source_digest) == store.encoded(picture).data
+    assert read("0" * 64) is None
+    assert read("../../../a") is None
 
 
 def test_row_without_pictures_says_so(tmp_path: Path, quarantined: Fixture, publish: Fixture) -> None:
