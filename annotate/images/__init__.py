@@ -1,4 +1,4 @@
-"""Source files to pictures that a teacher gets: decoded once, safely, resized by a named recipe, kept as JPEG."""
+"""Source files to pictures that a teacher gets: decoded once, safely, resized by a named recipe, kept."""
 
 from annotate.images.decoding import ImageProblem
 from annotate.images.store import Encoded, ImageStore, parse_recipe

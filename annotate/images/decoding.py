@@ -1,4 +1,4 @@
-"""Safe decoding of untrusted pictures with Pillow: any bytes give an RGB picture or an `ImageProblem`, nothing else."""
+"""Safe decoding of untrusted pictures with Pillow: any bytes give an RGB picture or an `ImageProblem`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 MAX_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-# What Pillow's readers raise on damaged or hostile bytes; seen by fuzzing and in its own tests. Programming errors of
-# ours are kept out of reach by guarding only the calls into Pillow.
+# What Pillow's readers raise on damaged or hostile bytes; seen by fuzzing and in its own tests. Programming
+# errors of ours are kept out of reach by guarding only the calls into Pillow.
 DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -27,7 +27,7 @@ DECODER_ERRORS = (
     RuntimeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombWarning,  # an exception where warnings are errors; our own limit is lower
+    Warning,  # Pillow's remarks on damaged EXIF, where a user made warnings errors
 )
 
 _ORIENTATION = 0x0112
@@ -44,7 +44,7 @@ _UPRIGHT = {
 
 
 class ImageProblem(Exception):
-    """A picture that cannot be used; `code` is a quarantine code, `detail` a short line without machine paths."""
+    """A picture that cannot be used; `code` is a quarantine code, `detail` a short line without folders."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -53,19 +53,23 @@ class ImageProblem(Exception):
 
 
 def decode(data: bytes, longer_side: int) -> Image.Image:
-    """First frame, upright, RGB, shrunk (never enlarged) to `longer_side` px; alpha lies on white, 16 bits become 8.
+    """First frame, upright, 8-bit RGB with alpha laid on white, shrunk (never enlarged) to `longer_side` px.
 
-    Raises `ImageProblem`: "image_too_large" over 50 million pixels (before decoding any), else "undecodable_image".
+    Raises `ImageProblem`: "image_too_large" over 50 million pixels (before decoding any), else
+    "undecodable_image".
     """
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size)
-            # JPEG can be decoded at 1/2, 1/4, 1/8 for a fraction of the time; twice the wanted size keeps the detail.
+            # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the time; twice the wanted size keeps the detail.
             image.draft(None, (2 * longer_side, 2 * longer_side))
             image.load()
-            upright = _upright(image)
-        return _shrunk(_rgb(upright), longer_side)
-    except Image.DecompressionBombError as error:
+            turn = _turn(image)
+            wide = _eight_bit_colour(image)
+        # Shrunk first, so that turning and compositing cost no memory.
+        small = _shrunk(wide, longer_side)
+        return _on_white(small if turn is None else small.transpose(turn))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageProblem("image_too_large", f"more than {MAX_PIXELS:,} pixels") from error
     except DECODER_ERRORS as error:
         raise ImageProblem("undecodable_image", _reason(error)) from error
@@ -86,28 +90,30 @@ def _check_size(size: tuple[int, int]) -> None:
         raise ImageProblem("image_too_large", f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says; damaged EXIF data is no reason to lose a picture."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What sets the picture upright, of its EXIF data; damaged EXIF data is no reason to lose a picture."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except DECODER_ERRORS:
-        orientation = 1
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(turn) if turn is not None else image.copy()
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        pixels = image.convert("RGBA")
-        ground = Image.new("RGBA", pixels.size, "white")
-        return Image.alpha_composite(ground, pixels).convert("RGB")
+def _eight_bit_colour(image: Image.Image) -> Image.Image:
+    """A new RGB picture, or RGBA where the source has transparency."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
-    return image.convert("RGB")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or floats, scaled by what its range suggests: 0..1, 0..255, 0..65535, else its own span."""
+    """Grey of 16, 32 bits or floats, scaled from the range it uses: 0..1, 0..255, 0..65535, else its own."""
     wide = image if image.mode == "F" else image.convert("I").convert("F")
     low, high = (float(value) for value in wide.getextrema())  # type: ignore[arg-type]
     sixteen = image.mode.startswith("I;16")

@@ -1,7 +1,7 @@
-"""Content-addressed image store: each source file is decoded once, safely, resized by a named recipe, kept as JPEG.
+"""Content-addressed image store: a source file is decoded once, resized by a named recipe, kept as JPEG.
 
-Folder layout: `<folder>/<recipe>/ab/<sha256 of the source file>.jpg`, or `….problem.json` for a file that cannot be
-used, so that a resumed run decodes neither again.
+Folder layout: `<folder>/<recipe>/ab/<sha256 of the source file>.jpg`, or `….problem.json` for a file that
+cannot be used, so that a resumed run decodes neither again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import PIL
 
-from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.errors import OutputError, UsageError
 from annotate.files import write_atomic
+from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.teacher.request import Picture
 
 MAX_FILE_BYTES = 64 << 20
@@ -46,15 +46,15 @@ class Encoded:
 
 
 def parse_recipe(name: str) -> Recipe:
-    """`fit448-q90-v1`: shrink so that the longer side is at most 448 px, RGB, JPEG of quality 90, version 1 of that.
+    """`fit448-q90-v1`: shrink so that the longer side is at most 448 px; RGB; JPEG of quality 90; version 1.
 
     Raises `UsageError` for another grammar, a side outside 16..4096 or a quality outside 1..100.
     """
     match = re.fullmatch(r"fit([1-9]\d{1,3})-q([1-9]\d{0,2})-v1", name, re.ASCII)
     if not match or not 16 <= int(match[1]) <= 4096 or int(match[2]) > 100:
         raise UsageError(
-            f"image recipe {name!r:.60} is unknown; use fit<longer side, 16 to 4096>-q<JPEG quality, 1 to 100>-v1, "
-            f"for example fit448-q90-v1"
+            f"image recipe {name!r:.60} is unknown; use fit<longer side, 16 to 4096>-q<quality, 1 to 100>-v1"
+            f", for example fit448-q90-v1"
         )
     return Recipe(name, int(match[1]), int(match[2]))
 
@@ -66,13 +66,15 @@ class ImageStore:
         """Raises `UsageError` for an unknown recipe; the folder is made on the first write."""
         self.folder = folder
         self.recipe = parse_recipe(recipe)
+        # A hostile picture takes some 600 MB while it is decoded: the threads take turns.
+        self._decoders = threading.BoundedSemaphore(max(4, os.cpu_count() or 1))
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._digests: dict[Path, str] = {}
         self._kept: OrderedDict[Picture, Encoded] = OrderedDict()
         self._kept_lock = threading.Lock()
 
     def source_digest(self, path: Path) -> str:
-        """sha256 (hex) of the source file. Raises `ImageProblem` when it is missing, unreadable or over 64 MB."""
+        """sha256 (hex) of the source file. Raises `ImageProblem` if missing, unreadable or over 64 MiB."""
         digest = self._digests.get(path)
         if digest is None:
             digest = self._digests[path] = hashlib.sha256(read_source(path)).hexdigest()
@@ -81,34 +83,36 @@ class ImageStore:
     def store(self, path: Path) -> Picture:
         """Decode, resize and encode a source file, unless that was done before; the picture by reference.
 
-        Raises `ImageProblem` ("missing_image", "undecodable_image", "image_too_large"); an undecodable or oversized
-        picture raises the same again without being decoded again. Raises `OutputError` when the folder cannot be written.
+        Raises `ImageProblem` ("missing_image", "undecodable_image", "image_too_large"); an undecodable or
+        oversized picture raises the same again without being decoded again. Raises `OutputError` when the
+        folder cannot be written.
         """
-        data: bytes | None = None
-        digest = self._digests.get(path)
-        if digest is None:
+        known = self._digests.get(path)
+        if known is not None and self._place(Picture(known, self.recipe.name), ".jpg").exists():
+            return Picture(known, self.recipe.name)
+        with self._decoders:
             data = read_source(path)
             digest = self._digests[path] = hashlib.sha256(data).hexdigest()
-        picture = Picture(digest, self.recipe.name)
-        stored, problem = self._place(picture, ".jpg"), self._place(picture, ".problem.json")
-        with self._locks[int(digest[:8], 16) % _LOCKS]:
-            if stored.exists():
-                return picture
-            _raise_remembered(problem)
-            try:
-                encoded = encode(
-                    decode(read_source(path) if data is None else data, self.recipe.longer_side),
-                    self.recipe.quality,
-                )
-            except ImageProblem as error:
-                outcome = {"code": error.code, "detail": error.detail, "pillow": PIL.__version__}
-                _write(problem, json.dumps(outcome, sort_keys=True))
-                raise
-            _write(stored, encoded)
+            picture = Picture(digest, self.recipe.name)
+            with self._locks[int(digest[:8], 16) % _LOCKS]:
+                if not self._place(picture, ".jpg").exists():
+                    self._decode(data, picture)
         return picture
 
+    def _decode(self, data: bytes, picture: Picture) -> None:
+        """Write the picture, or what is wrong with it; raise the latter."""
+        problem = self._place(picture, ".problem.json")
+        _raise_remembered(problem)
+        try:
+            encoded = encode(decode(data, self.recipe.longer_side), self.recipe.quality)
+        except ImageProblem as error:
+            outcome = {"code": error.code, "detail": error.detail, "pillow": PIL.__version__}
+            _write(problem, json.dumps(outcome, sort_keys=True))
+            raise
+        _write(self._place(picture, ".jpg"), encoded)
+
     def encoded(self, picture: Picture) -> Encoded:
-        """The stored bytes of a picture; the last few are kept in memory. Raises `OutputError` if they are gone."""
+        """Stored bytes of a picture; the last few stay in memory. Raises `OutputError` if they are gone."""
         with self._kept_lock:
             kept = self._kept.get(picture)
             if kept is not None:
@@ -134,7 +138,7 @@ class ImageStore:
 
 
 def read_source(path: Path) -> bytes:
-    """Bytes of a regular file of 64 MB at most; `ImageProblem` for anything else (a pipe would block for ever)."""
+    """Bytes of a regular file of 64 MiB at most; `ImageProblem` for all else (a pipe would block)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as handle:

@@ -54,7 +54,7 @@ def circo_records() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def make_root(tmp_path: Path) -> MakeRoot:
-    """`make_root("cirr", records)` writes the train (CIRCO: val) split with these records, the rest as it should be."""
+    """`make_root("cirr", records)` writes a train (CIRCO: val) split with these records, else sound."""
 
     def write(path: Path, value: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,235 @@
+"""The store decodes a source once, remembers failures, and serves threads and later processes alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from annotate.errors import OutputError, UsageError
+from annotate.images import ImageProblem, ImageStore, parse_recipe
+from annotate.images.decoding import decode
+from annotate.images.store import ENCODED_KEPT
+from annotate.teacher.request import Picture
+
+RECIPE = "fit448-q90-v1"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.effect_noise((900, 600), 60).convert("RGB").save(path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "store", RECIPE)
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the files that were really decoded."""
+    calls: list[int] = []
+
+    def counted(data: bytes, longer_side: int) -> Image.Image:
+        calls.append(len(data))
+        return decode(data, longer_side)
+
+    monkeypatch.setattr("annotate.images.store.decode", counted)
+    return calls
+
+
+def problem(store: ImageStore, path: Path) -> ImageProblem:
+    with pytest.raises(ImageProblem) as caught:
+        store.store(path)
+    return caught.value
+
+
+def test_a_picture_is_named_by_the_sha256_of_its_source_and_the_recipe(
+    store: ImageStore, photo: Path
+) -> None:
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    assert store.source_digest(photo) == digest
+    assert store.store(photo) == Picture(digest, RECIPE)
+    assert (store.folder / RECIPE / digest[:2] / f"{digest}.jpg").is_file()
+
+
+def test_encoded_gives_the_stored_jpeg_and_its_digest(store: ImageStore, photo: Path) -> None:
+    encoded = store.encoded(store.store(photo))
+    assert encoded.digest == hashlib.sha256(encoded.data).hexdigest()
+    with Image.open(BytesIO(encoded.data)) as image:
+        assert (image.format, image.size) == ("JPEG", (448, 299))
+
+
+def test_a_source_is_decoded_once_even_by_a_later_process(
+    store: ImageStore, photo: Path, decodes: list[int]
+) -> None:
+    first = store.store(photo)
+    data = store.encoded(first).data
+    again = ImageStore(store.folder, RECIPE)
+    assert again.store(photo) == first
+    assert again.encoded(first).data == data
+    assert len(decodes) == 1
+
+
+def test_equal_files_under_two_names_are_stored_once(
+    store: ImageStore, photo: Path, decodes: list[int]
+) -> None:
+    copy = photo.with_name("copy.png")
+    copy.write_bytes(photo.read_bytes())
+    assert store.store(copy) == store.store(photo)
+    assert len(decodes) == 1
+
+
+@pytest.mark.parametrize("code", ["undecodable_image", "image_too_large"])
+def test_a_failure_is_remembered_and_not_decoded_again(
+    code: str, store: ImageStore, tmp_path: Path, decodes: list[int]
+) -> None:
+    path = tmp_path / "bad.png"
+    if code == "undecodable_image":
+        path.write_bytes(b"no picture")
+    else:
+        Image.new("1", (10_001, 5_000)).save(path)
+    first = problem(store, path)
+    second = problem(ImageStore(store.folder, RECIPE), path)
+    assert (first.code, first.detail) == (second.code, second.detail)
+    assert first.code == code
+    assert len(decodes) == 1
+
+
+def test_another_pillow_tries_a_failed_picture_again(
+    store: ImageStore, tmp_path: Path, decodes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(b"no picture")
+    problem(store, path)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    problem(store, path)
+    assert len(decodes) == 2
+
+
+def test_a_damaged_note_of_a_failure_is_ignored(store: ImageStore, tmp_path: Path) -> None:
+    path = tmp_path / "bad.png"
+    path.write_bytes(b"no picture")
+    problem(store, path)
+    (note,) = store.folder.rglob("*.problem.json")
+    for text in ("", "[]", '{"code": 1}', "\xff"):
+        note.write_text(text)
+        assert problem(store, path).code == "undecodable_image"
+
+
+def test_a_missing_file_is_not_remembered(store: ImageStore, tmp_path: Path, photo: Path) -> None:
+    path = tmp_path / "later.png"
+    assert problem(store, path).code == "missing_image"
+    path.write_bytes(photo.read_bytes())
+    assert store.store(path) == store.store(photo)
+
+
+def test_a_folder_a_pipe_and_a_name_with_nul_are_missing_and_never_block(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path, tmp_path / "pipe.png", tmp_path / "a\0b", tmp_path / ("x" * 300)):
+        found = problem(store, path)
+        assert found.code == "missing_image"
+        assert str(tmp_path) not in found.detail
+
+
+def test_a_file_over_64_mib_is_too_large_without_being_read(store: ImageStore, tmp_path: Path) -> None:
+    path = tmp_path / "big.png"
+    with path.open("wb") as handle:
+        handle.truncate((64 << 20) + 1)
+    assert problem(store, path).code == "image_too_large"
+    with pytest.raises(ImageProblem):
+        store.source_digest(path)
+
+
+def test_threads_that_want_the_same_picture_decode_it_once(
+    store: ImageStore, photo: Path, decodes: list[int]
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        pictures = set(pool.map(store.store, [photo] * 32))
+    assert len(pictures) == len(decodes) == 1
+
+
+def test_it_works_through_asyncio_to_thread(store: ImageStore, photo: Path) -> None:
+    async def work() -> list[Picture]:
+        return await asyncio.gather(*(asyncio.to_thread(store.store, photo) for _ in range(8)))
+
+    assert len(set(asyncio.run(work()))) == 1
+
+
+def test_only_a_few_encoded_pictures_stay_in_memory(store: ImageStore, tmp_path: Path) -> None:
+    for n in range(ENCODED_KEPT + 20):
+        path = tmp_path / f"{n}.png"
+        Image.new("RGB", (8, 8), (n, n, n)).save(path)
+        store.encoded(store.store(path))
+    assert len(store._kept) == ENCODED_KEPT
+
+
+def test_no_temporary_file_is_left(store: ImageStore, photo: Path) -> None:
+    store.store(photo)
+    assert [path.suffix for path in store.folder.rglob("*") if path.is_file()] == [".jpg"]
+
+
+def test_two_recipes_share_a_folder_and_nothing_else(store: ImageStore, photo: Path) -> None:
+    small = ImageStore(store.folder, "fit64-q50-v1")
+    assert small.store(photo).source_digest == store.store(photo).source_digest
+    assert small.encoded(small.store(photo)).digest != store.encoded(store.store(photo)).digest
+
+
+def test_a_stored_picture_that_is_gone_is_an_output_error(store: ImageStore) -> None:
+    with pytest.raises(OutputError, match="run the same command again"):
+        store.encoded(Picture("0" * 64, RECIPE))
+
+
+def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot store pictures"):
+        ImageStore(tmp_path / "file", RECIPE).store(photo)
+
+
+def test_the_recipe_name_says_side_and_quality() -> None:
+    recipe = parse_recipe("fit1024-q85-v1")
+    assert (recipe.name, recipe.longer_side, recipe.quality) == ("fit1024-q85-v1", 1024, 85)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "fit448",
+        "fit448-q90",
+        "fit448-q90-v2",
+        "fit448-q90-v1 ",
+        "fit448-q90-v1\n",
+        "FIT448-q90-v1",
+        "fit0448-q90-v1",
+        "fit15-q90-v1",
+        "fit4097-q90-v1",
+        "fit448-q0-v1",
+        "fit448-q101-v1",
+        "fit٤٤٨-q90-v1",
+        "../fit448-q90-v1",
+    ],
+)
+def test_an_unknown_recipe_is_a_usage_error_that_shows_the_grammar(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="for example fit448-q90-v1"):
+        ImageStore(tmp_path, name)
+
+
+def test_a_file_that_changes_under_way_is_never_stored_under_its_old_digest(
+    store: ImageStore, photo: Path, tmp_path: Path
+) -> None:
+    before = store.source_digest(photo)
+    Image.new("RGB", (8, 8), "red").save(photo)
+    picture = store.store(photo)
+    assert picture.source_digest == hashlib.sha256(photo.read_bytes()).hexdigest() != before
+    assert [path.stem for path in store.folder.rglob("*.jpg")] == [picture.source_digest]
