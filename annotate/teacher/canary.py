@@ -1,9 +1,9 @@
 """Proves, before a run, that a server does what the run relies on. At most six requests.
 
 They go through the `openai` package, a second client that shares no code with the one that does the work,
-in the same body form. What is relied on: answers constrained to our JSON Schema (vLLM ignores a field it does
-not know, with HTTP 200), images sent inline and named by uuid afterwards, log-probabilities of the letters `A`
-and `B`, and a model that looks at the picture.
+in the same body form. What is relied on: answers constrained to our JSON Schema (vLLM ignores a field it
+does not know, with HTTP 200), images sent inline and named by uuid afterwards, log-probabilities of the
+letters `A` and `B`, and a model that looks at the picture.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CanaryReport:
     """What the canary found; everything that would make the run worthless raises instead.
 
     `uuid_supported` False: images must be sent inline every time. `reasons`: the teacher thinks aloud beside
-    its answers (the answers themselves are usable). `picture_difference` and `repeat_difference` are the largest
-    differences in log-probability between two pictures, and between the same question asked twice.
+    its answers (the answers themselves are usable). `picture_difference` and `repeat_difference` are the
+    largest differences in log-probability between two pictures, and between the same question asked twice.
     """
 
     uuid_supported: bool
@@ -131,8 +131,8 @@ class _Canary:
         if not message.content and thoughts:
             raise self.refused(
                 "is a thinking teacher: all it said is in `reasoning_content`, the answer is empty",
-                "serve it with thinking off (vLLM: --default-chat-template-kwargs '{\"enable_thinking\":false}')"
-                " or serve a model that does not think",
+                "serve it with thinking off (vLLM: --default-chat-template-kwargs"
+                " '{\"enable_thinking\":false}') or serve a model that does not think",
             )
         try:
             obeyed = json.loads(message.content or "") == {"claims": [word]}
@@ -162,7 +162,7 @@ class _Canary:
         if missing := [letter for letter in LETTERS if letter not in told]:
             what = f"only {_quoted(' '.join(found))}" if found else "none at all"
             raise self.refused(
-                f"does not return log-probabilities for {' and '.join(missing)} in one token (it gave {what})",
+                f"returns no log-probability of {' and '.join(missing)} in one token (it gave {what})",
                 "serve a teacher that answers the verifier's question with a letter (thinking off), with"
                 f" --max-logprobs {TOP_LOGPROBS} or more",
             )

@@ -1,0 +1,94 @@
+"""What a running server is asked before it is used: reachable, an API, the right model."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from annotate.errors import TeacherRefused
+from annotate.teacher.server import check_server
+from tests.teacher.fake_teacher import MODEL, fake_teacher
+
+
+def test_a_good_server_tells_version_models_and_length() -> None:
+    with fake_teacher() as teacher:
+        facts = check_server(teacher.url, MODEL)
+        assert check_server(teacher.url + "/", None) == facts
+    assert (facts.version, facts.models, facts.max_model_len) == ("0.32.0", (MODEL,), 4096)
+
+
+def test_a_provider_without_a_version_is_accepted() -> None:
+    with fake_teacher("no version") as teacher:
+        assert check_server(teacher.url, MODEL).version is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "model", "finding"),
+    [
+        ("", "Qwen/other", r"does not serve 'Qwen/other' but 'fake-teacher'; set TEACHER_MODEL"),
+        ("html", MODEL, r"HTML page.*ends in /v1"),
+        ("not a list", MODEL, r"no OpenAI model list; .*ends in /v1"),
+        ("locked", MODEL, r"HTTP 401.*TEACHER_API_KEY"),
+        ("redirects", MODEL, r"HTTP 302"),
+    ],
+)
+def test_a_wrong_server_is_refused_in_one_line_with_the_cure(fault: str, model: str, finding: str) -> None:
+    with fake_teacher(fault) as teacher, pytest.raises(TeacherRefused, match=finding) as refused:
+        check_server(teacher.url, model)
+    assert teacher.url in str(refused.value)
+
+
+def test_an_address_without_v1_is_refused_with_the_cure() -> None:
+    with fake_teacher() as teacher, pytest.raises(TeacherRefused, match=r"HTTP 404.*ends in /v1"):
+        check_server(teacher.url.removesuffix("/v1"), MODEL)
+
+
+def test_nobody_listening_is_refused_with_the_cure() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+        with pytest.raises(TeacherRefused, match=r"cannot be reached .*refused.*make serve-teacher"):
+            check_server(url, MODEL)
+
+
+def test_something_that_speaks_no_http_is_refused() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def hang_up() -> None:
+            connection, _ = other.accept()
+            connection.sendall(b"SSH-2.0-x\r\n")
+            connection.close()
+
+        import threading
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(TeacherRefused, match="cannot be reached"):
+            check_server(f"http://127.0.0.1:{other.getsockname()[1]}/v1", MODEL)
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host:8000/v1", "file:///etc/passwd", "http://", "http://[x/v1", "http://h:x/v1"]
+)
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(TeacherRefused, match="no URL; write it like"):
+        check_server(url, MODEL)
+
+
+def test_key_and_password_are_used_but_not_shown() -> None:
+    with fake_teacher() as teacher:
+        check_server(teacher.url, MODEL, "sesame")
+        assert teacher.keys == ["Bearer sesame"]
+    with pytest.raises(TeacherRefused) as refused:
+        check_server("http://me:sesame@127.0.0.1:9/v1", MODEL)
+    assert "sesame" not in str(refused.value)
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with fake_teacher() as teacher:
+        assert check_server(teacher.url, MODEL).models == (MODEL,)
