@@ -45,19 +45,28 @@ def final_screen(
 
     `paths` are (what, path), `next_steps` (what for, command line); both shown whole, since they are copied.
     """
-    lines = [*_head(manifest, width), ""]
+    tail = [f"{plain(what):<{LABEL}}{plain(path)}" for what, path in paths]
+    if next_steps:
+        column = max(len(plain(what)) for what, _ in next_steps) + 2
+        tail += ["", "Next"]
+        tail += [f"  {plain(what):<{column}}{plain(command)}" for what, command in next_steps]
+    head = [*_head(manifest, width), ""]
+    for chain_lines in (2, 1):
+        body = _examples(examples, manifest, width, chain_lines)
+        if len(head) + len(body) + len(tail) <= MAX_LINES:
+            break
+    return "\n".join([*head, *body, *tail]) + "\n"
+
+
+def _examples(examples: Examples, manifest: Manifest, width: int, chain_lines: int) -> list[str]:
+    lines: list[str] = []
     if examples.accepted:
-        lines += _example("accepted", examples.accepted, manifest, width, chain_lines=2)
+        lines += _example("accepted", examples.accepted, manifest, width, chain_lines)
     if examples.rejected:
         lines += _example("rejected", examples.rejected, manifest, width, chain_lines=1)
     if examples.quarantined:
         lines += _example("quarantined", examples.quarantined, manifest, width, chain_lines=0)
-    lines += [f"{plain(what):<{LABEL}}{plain(path)}" for what, path in paths]
-    if next_steps:
-        column = max(len(plain(what)) for what, _ in next_steps) + 2
-        lines += ["", "Next"]
-        lines += [f"  {plain(what):<{column}}{plain(command)}" for what, command in next_steps]
-    return "\n".join(lines[:MAX_LINES]) + "\n"
+    return lines
 
 
 def _head(manifest: Manifest, width: int) -> list[str]:

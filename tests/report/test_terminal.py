@@ -53,7 +53,7 @@ def test_final_screen_stays_one_screen_whatever_the_rows_say(
         status="incomplete",
         teacher_sees_target=True,
     )
-    screen = final_screen(manifest, pick_examples(tmp_path), PATHS * 2, NEXT * 3)
+    screen = final_screen(manifest, pick_examples(tmp_path), PATHS * 2, NEXT * 4)
     lines = screen.splitlines()
     assert len(lines) <= MAX_LINES
     assert all(len(line) <= 100 for line in lines)
