@@ -48,7 +48,7 @@ class FakeTeacher:
         look = 0.0 if "blind" in self.faults else int(hashlib.sha256(data).hexdigest()[:2], 16) / 100
         if "saturated" in self.faults and "response_format" not in body:
             look = 0.0
-        if "noisy" in self.faults:
+        if "noisy" in self.faults and "response_format" not in body:
             look += 0.01 * (len(self.bodies) % 3)
         return web.json_response(self.answer(body, look))
 

@@ -136,7 +136,7 @@ def test_a_failure_beside_a_living_server_keeps_its_own_words(
     python: Path, model: Path, tmp_path: Path
 ) -> None:
     with (
-        pytest.raises(RunIncomplete, match="^disk full$"),
+        pytest.raises(RunIncomplete, match=r"^disk full$"),
         start_server(model, python, tmp_path / "server.log", grace_seconds=1),
     ):
         raise RunIncomplete("disk full")
