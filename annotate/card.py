@@ -32,17 +32,7 @@ task_categories:
 tags:
 - composed-image-retrieval
 - chain-of-thought
-configs:
-- config_name: train
-  default: true
-  data_files: train/*.parquet
-- config_name: rejected
-  data_files: rejected/*.parquet
-- config_name: quarantine
-  data_files: quarantine/*.parquet
-- config_name: annotations
-  data_files: annotations/*.parquet
----
+{configs}---
 """
 
 _CARD = """\
@@ -92,7 +82,7 @@ def dataset_card(manifest: Manifest) -> str:
     counts = manifest.counts
     judged = counts.accepted + counts.rejected
     return _CARD.format(
-        front=_FRONT.format(name=name, split=manifest.split),
+        front=_FRONT.format(name=name, split=manifest.split, configs=_configs(manifest)),
         name=name,
         split=f"{manifest.split}, {manifest.category}" if manifest.category else manifest.split,
         warnings="".join(f"{line}\n" for line in _warnings(manifest)),
@@ -149,12 +139,26 @@ def reasons_page() -> str:
     )
 
 
+def _configs(manifest: Manifest) -> str:
+    """A configuration a folder that has rows: `datasets` cannot load a split without any."""
+    rows: dict[str, int] = {}
+    for path, facts in manifest.files.items():
+        folder = path.split("/")[0]
+        rows[folder] = rows.get(folder, 0) + facts.rows
+    lines = ["configs:"]
+    for name in ("train", "rejected", "quarantine", "annotations"):
+        if rows.get(name):
+            lines += [f"- config_name: {name}", f"  data_files: {name}/*.parquet"]
+            lines += ["  default: true"] if name == "train" else []
+    return "".join(f"{line}\n" for line in lines) if len(lines) > 1 else ""
+
+
 def _warnings(manifest: Manifest) -> list[str]:
     lines = []
     if manifest.teacher_sees_target:
         lines += [
-            "> **WARNING: LEAKAGE.** The writer was shown the target image. Conclusions may state what follows",
-            "> from neither the reference nor the modification; a retriever trained on them learns to guess.",
+            "> **WARNING: LEAKAGE.** The writer was shown the target image. Conclusions may state what",
+            "> follows from neither reference nor modification; a retriever trained on them learns to guess.",
             "",
         ]
     if manifest.source == "sample":

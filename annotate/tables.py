@@ -20,7 +20,14 @@ from annotate.files import atomic_path
 from schemas.row import Row
 
 ROW_GROUP = 4_096
-COMPRESSION_LEVEL = 3
+WRITER_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "write_batch_size": 1_024,
+    "data_page_version": "1.0",
+    "version": "2.6",
+}
+"""Spelt out, so that a default that changes in pyarrow changes no byte."""
 MAX_TEXT = 4_000
 """Characters of any published text; a longer one ends in " ..."."""
 
@@ -39,17 +46,10 @@ def to_table(rows: Iterable[Row]) -> pa.Table:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table of `ROW_SCHEMA` whole or not at all; equal rows give equal bytes, however chunked."""
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table.cast(ROW_SCHEMA).combine_chunks(),
-            temporary,
-            row_group_size=ROW_GROUP,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            write_batch_size=1_024,
-            data_page_version="1.0",
-            version="2.6",
-        )
+    whole = table.cast(ROW_SCHEMA).combine_chunks()
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, ROW_SCHEMA, **WRITER_OPTIONS) as writer:
+        if whole.num_rows:  # an empty row group would stop `datasets` ("BatchSize must be greater than 0")
+            writer.write_table(whole, row_group_size=ROW_GROUP)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

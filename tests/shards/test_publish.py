@@ -1,0 +1,236 @@
+"""Published files: the same bytes whatever the shards, whole or not there, judged again without a teacher."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from annotate.errors import OutputError, UsageError
+from annotate.shards import publish as publishing
+from annotate.shards.plan import make_plan
+from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
+from annotate.shards.run import Tools, run_shard
+from annotate.tables import ROW_SCHEMA, parts, read_rows, read_table
+from annotate.teacher.request import Ask, Reply, Request
+from schemas.manifest import Manifest
+from schemas.triplet import Triplet
+from tests.shards.world import JOB, make_tools, origin, scripted, triplet, verified
+
+TRIPLETS = [triplet(number, reference=f"ref-{number // 2}") for number in range(10)]
+
+
+def mixed() -> Ask:
+    """Triplet 3 is a wrong target, 7 cannot be read, 5 is nearly right."""
+
+    def answer(request: Request) -> Reply | None:
+        text = " ".join(turn.text for turn in request.turns)
+        if "(7)" in text:
+            return Reply("nonsense", "stop")
+        if "(3)" in text and request.stage == "conclusion":
+            return Reply('{"claims":["a three"]}', "stop")
+        if "(5)" in text and request.stage == "conclusion":
+            return Reply('{"claims":["a five"]}', "stop")
+        if request.stage == "verify" and "a three" in text:
+            return verified(request, 0.01)
+        return verified(request, 0.9) if request.stage == "verify" and "a five" in text else None
+
+    return scripted(answer)
+
+
+def annotate(
+    tmp_path: Path, ask: Ask, triplets: list[Triplet] = TRIPLETS, size: int = 256, seed: int = 0
+) -> Manifest:
+    """A whole run into tmp_path/out, shards in an order drawn by `seed`."""
+    tools = make_tools(tmp_path, ask, TRIPLETS)
+    plan = make_plan(triplets, JOB, shard_size=size)
+    shards = random.Random(seed).sample(plan.shards, len(plan.shards))
+
+    async def run(tools: Tools) -> list[Path]:
+        return [(await run_shard(plan, shard, tools)).path for shard in shards]
+
+    return publish(plan, asyncio.run(run(tools)), tmp_path / "out", origin(tools))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and "journal" not in path.parts
+    }
+
+
+def test_every_row_is_in_exactly_one_of_three_and_annotations_hold_both_judged_kinds(tmp_path: Path) -> None:
+    manifest = annotate(tmp_path, mixed())
+    out = tmp_path / "out"
+    ids = {name: [row.triplet_id for row in read_rows(parts(out, name))] for name in FOLDERS}
+    assert ids["rejected"] == ["cirr/train/3", "cirr/train/5"]
+    assert ids["quarantine"] == ["cirr/train/7"]
+    assert sorted(ids["train"] + ids["rejected"] + ids["quarantine"]) == sorted(
+        t.triplet_id for t in TRIPLETS
+    )
+    assert ids["annotations"] == sorted(ids["train"] + ids["rejected"])
+    assert manifest.counts.model_dump() == {"input": 10, "accepted": 7, "rejected": 2, "quarantined": 1}
+    assert manifest.reasons == {"reasoning_invalid": 1, "target_mismatch": 2}
+
+
+@pytest.mark.parametrize(("size", "seed"), [(1, 1), (3, 2), (4, 3), (256, 4)])
+def test_shard_size_and_order_change_no_byte(tmp_path: Path, size: int, seed: int) -> None:
+    annotate(tmp_path / "one", mixed())
+    annotate(tmp_path / "other", mixed(), size=size, seed=seed)
+    assert contents(tmp_path / "one" / "out") == contents(tmp_path / "other" / "out")
+
+
+def test_many_files_hold_the_same_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotate(tmp_path / "one", mixed())
+    monkeypatch.setattr(publishing, "FILE_ROWS", 3)
+    manifest = annotate(tmp_path / "many", mixed(), size=2, seed=5)
+    for name in FOLDERS:
+        one, many = (list(read_rows(parts(tmp_path / which / "out", name))) for which in ("one", "many"))
+        assert one == many
+    assert [manifest.files[f"train/part-0000{number}.parquet"].rows for number in range(3)] == [3, 3, 1]
+
+
+def test_the_manifest_names_every_file_with_its_rows_and_digest(tmp_path: Path) -> None:
+    manifest = annotate(tmp_path, mixed())
+    out = tmp_path / "out"
+    on_disk = {str(path.relative_to(out)): path for name in FOLDERS for path in parts(out, name)}
+    assert set(manifest.files) == set(on_disk)
+    for name, path in on_disk.items():
+        assert manifest.files[name].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert manifest.files[name].rows == read_table(path).num_rows
+    assert read_manifest(out) == manifest
+    assert str(tmp_path) not in (out / "manifest.json").read_text()
+
+
+def test_a_part_without_rows_is_a_file_with_the_columns(tmp_path: Path) -> None:
+    annotate(tmp_path, scripted())
+    (path,) = parts(tmp_path / "out", "quarantine")
+    assert read_table(path).schema == ROW_SCHEMA
+    assert read_table(path).num_rows == 0
+
+
+def test_shards_that_are_missing_make_the_manifest_incomplete(tmp_path: Path) -> None:
+    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    plan = make_plan(TRIPLETS, JOB, shard_size=4)
+    result = asyncio.run(run_shard(plan, plan.shards[0], tools))
+    manifest = publish(plan, [result.path], tmp_path / "out", origin(tools))
+    assert manifest.status == "incomplete"
+    assert (manifest.counts.input, manifest.counts.accepted) == (10, 4)
+    assert "INCOMPLETE" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_triplet_with_two_rows_is_never_published(tmp_path: Path) -> None:
+    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    plan = make_plan(TRIPLETS, JOB)
+    result = asyncio.run(run_shard(plan, plan.shards[0], tools))
+    with pytest.raises(OutputError, match="two rows"):
+        publish(plan, [result.path, result.path], tmp_path / "out", origin(tools))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_smaller_run_leaves_no_file_of_the_larger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "FILE_ROWS", 3)
+    annotate(tmp_path, mixed())
+    annotate(tmp_path, mixed(), TRIPLETS[:2])
+    assert [path.name for path in parts(tmp_path / "out", "train")] == ["part-00000.parquet"]
+    assert read_manifest(tmp_path / "out").counts.input == 2
+
+
+STEPS = ("write_table", "_replace_folder", "dataset_card", "write_atomic")
+
+
+@pytest.mark.parametrize("nth", [1, 2, 4])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_any_step_leaves_a_whole_manifest_or_none_and_the_next_run_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, nth: int
+) -> None:
+    class Crash(BaseException):
+        pass
+
+    annotate(tmp_path / "expected", mixed())
+    annotate(tmp_path, scripted())
+    calls = 0
+    real = getattr(publishing, step)
+
+    def crashing(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise Crash
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, step, crashing)
+        try:
+            annotate(tmp_path, mixed())
+        except Crash:
+            pass
+        else:
+            assert calls < nth
+    out = tmp_path / "out"
+    if (out / "manifest.json").exists():
+        for name, facts in read_manifest(out).files.items():
+            assert hashlib.sha256((out / name).read_bytes()).hexdigest() == facts.sha256
+    annotate(tmp_path, mixed())
+    assert contents(out) == contents(tmp_path / "expected" / "out")
+
+
+def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    out = tmp_path / "out"
+    manifest = rejudge(out, {"p_match": 0.8})
+    assert manifest.counts.model_dump() == {"input": 10, "accepted": 8, "rejected": 1, "quarantined": 1}
+    assert manifest.thresholds == {"p_match": 0.8}
+    assert "cirr/train/5" in [row.triplet_id for row in read_rows(parts(out, "train"))]
+    assert all(row.reasons == () for row in read_rows(parts(out, "train")))
+
+
+def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    before = contents(tmp_path / "out")
+    rejudge(tmp_path / "out", {"p_match": 1.0})
+    assert contents(tmp_path / "out") != before
+    rejudge(tmp_path / "out", {"p_match": 0.95})
+    assert contents(tmp_path / "out") == before
+
+
+def test_judging_refuses_bad_thresholds_and_an_unpublished_out(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no manifest"):
+        rejudge(tmp_path, {"p_match": 0.5})
+    annotate(tmp_path, mixed())
+    before = contents(tmp_path / "out")
+    with pytest.raises(UsageError):
+        rejudge(tmp_path / "out", {"beauty": 0.5})
+    (tmp_path / "out" / "manifest.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"manifest\.json"):
+        rejudge(tmp_path / "out", {"p_match": 0.5})
+    assert before.keys() == contents(tmp_path / "out").keys()
+
+
+def test_the_card_says_what_is_there_and_warns_of_leakage(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| `train/` | 7 |" in card and "target_mismatch" in card and "Rendered sample" in card
+    assert "LEAKAGE" not in card
+    tools = make_tools(tmp_path, mixed(), TRIPLETS)
+    seeing = Origin(
+        "user", "r", "flat", publishing.Writer("tiny", tools.writer.prompts, (), "x", sees_target=True), {}
+    )
+    plan = make_plan(TRIPLETS, JOB)
+    publish(plan, [], tmp_path / "other", seeing)
+    assert "LEAKAGE" in (tmp_path / "other" / "README.md").read_text()
+
+
+def test_the_manifest_has_the_agreed_keys(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    agreed = (
+        "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files"
+    )
+    assert {*agreed.split(), "versions"} <= set(json.loads((tmp_path / "out" / "manifest.json").read_text()))
