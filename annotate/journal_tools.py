@@ -1,4 +1,7 @@
-"""`journal stats | verify | export | compact`: looking at a journal from outside a run."""
+"""`journal stats | verify | export | compact`: looking at a journal from outside a run.
+
+The four functions of these names return what a person reads; the typed ones behind them are for programs.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from annotate.errors import OutputError
 from annotate.files import atomic_path
 from annotate.journal import FILE_NAME, answer_of, checksum
 from annotate.locks import hold_lock
+from annotate.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,37 @@ class JournalStats:
     last: str
 
 
-def stats(folder: Path) -> JournalStats:
+def stats(folder: Path) -> str:
+    """Answers by stage and model, size and time span."""
+    seen = read_stats(folder)
+    span = f"from {seen.first or '-'} to {seen.last or '-'} UTC"
+    lines = [f"{seen.answers} answers, {seen.size / 1e6:.1f} MB, {span}"]
+    lines += [f"stage {name}: {count}" for name, count in seen.by_stage.items()]
+    lines += [f"model {name}: {count}" for name, count in seen.by_model.items()]
+    return "\n".join(plain(line) for line in lines)
+
+
+def verify(folder: Path) -> str:
+    """One line when all is well. Raises `OutputError` naming the first problem and how many there are."""
+    problems = problems_of(folder)
+    if problems:
+        raise OutputError(f"{folder / FILE_NAME}: {len(problems)} problem(s), the first: {problems[0]}")
+    return f"{read_stats(folder).answers} answers, none damaged"
+
+
+def export(folder: Path) -> str:
+    """All answers to OUT/journal/answers.jsonl."""
+    path = folder / "answers.jsonl"
+    return f"{export_to(folder, path)} answers written to {path}"
+
+
+def compact(folder: Path) -> str:
+    """Rewrite without gaps; says what it saved."""
+    before, after = rewrite(folder)
+    return f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+
+
+def read_stats(folder: Path) -> JournalStats:
     """What OUT/journal holds; may be called during a run. Raises `OutputError` when there is none."""
     with _reading(folder) as connection:
 
@@ -41,7 +75,7 @@ def stats(folder: Path) -> JournalStats:
     return JournalStats(sum(by_stage.values()), by_stage, by_model, _size(folder), _utc(first), _utc(last))
 
 
-def verify(folder: Path) -> list[str]:
+def problems_of(folder: Path) -> list[str]:
     """Everything wrong with OUT/journal, a line each: its pages, its indexes, each answer's checksum."""
     problems: list[str] = []
     with _reading(folder) as connection:
@@ -63,7 +97,7 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def export(folder: Path, path: Path) -> int:
+def export_to(folder: Path, path: Path) -> int:
     """Write all answers as JSON lines, oldest first, to `path` (whole or not at all); returns how many."""
     count = 0
     with _reading(folder) as connection, atomic_path(path) as temporary, temporary.open("w") as lines:
@@ -85,7 +119,7 @@ def export(folder: Path, path: Path) -> int:
     return count
 
 
-def compact(folder: Path) -> tuple[int, int]:
+def rewrite(folder: Path) -> tuple[int, int]:
     """Drop damaged answers, rewrite the file without gaps; returns its size in bytes before and after.
 
     Takes OUT's lock. SQLite does this in one transaction, so a kill at any instant leaves the old or the new

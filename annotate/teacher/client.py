@@ -16,6 +16,8 @@ import tenacity
 
 from annotate.errors import RunIncomplete
 from annotate.teacher import wire
+from annotate.teacher.hedge import Durations, hedged
+from annotate.teacher.pace import keep_pace
 from annotate.teacher.pool import DEFAULT_PATIENCE, IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import BadReply, Decision, HttpStatus, Unanswered, classify
@@ -58,6 +60,7 @@ class _Budget:
 
     failures: int = 0
     refused_since: float | None = None
+    hedge: bool = False
 
 
 class TeacherClient:
@@ -98,6 +101,9 @@ class TeacherClient:
         self._digests: OrderedDict[Picture, str] = OrderedDict()
         self._outcomes: deque[bool] = deque(maxlen=patience.window)
         self._last_answer = time.monotonic()
+        self._durations = Durations()
+        self._hedge_look = min(1.0, patience.hedge_after)
+        self._pacing: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._pool: Pool | None = None
 
@@ -109,11 +115,16 @@ class TeacherClient:
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        pacing = keep_pace(self._pool.servers, self._metrics, self._patience.look_every)
+        self._pacing = asyncio.get_running_loop().create_task(pacing)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._pacing is not None:
+            self._pacing.cancel()
+            await asyncio.gather(self._pacing, return_exceptions=True)
         if self._pool is not None:
             await self._pool.close()
         if self._session is not None:
@@ -126,12 +137,9 @@ class TeacherClient:
         on: a fatal failure, a teacher that stays away, or one that answers most requests wrongly.
         """
         self.stats.requests += 1
-        budget = _Budget()
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_Again), wait=self._wait, sleep=self._sleep, reraise=True
-        )
+        tried: list[Server] = []
         try:
-            reply: Reply = await retrying(self._once, request, budget)
+            reply = await hedged(lambda: self._tries(request, tried), self._late, self._hedge_look)
         except Unanswered as failure:
             self.stats.unanswered += 1
             if failure.code == "no_answer":
@@ -144,13 +152,26 @@ class TeacherClient:
         self.stats.cached_tokens += reply.cached_tokens
         return reply
 
-    async def _once(self, request: Request, budget: _Budget) -> Reply:
+    async def _tries(self, request: Request, tried: list[Server]) -> Reply:
+        """Attempts until one is decisive. `tried` is shared with a hedge, which goes to another server."""
+        if tried:
+            self.stats.hedges += 1
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(_Again), wait=self._wait, sleep=self._sleep, reraise=True
+        )
+        reply: Reply = await retrying(self._once, request, _Budget(hedge=bool(tried)), tried)
+        return reply
+
+    async def _once(self, request: Request, budget: _Budget, tried: list[Server]) -> Reply:
         """One attempt. Raises `_Again`, `Unanswered` or `RunIncomplete`; anything else is a bug."""
         pool = self._pool
         if pool is None:
             raise RuntimeError("use the client as `async with TeacherClient(…)`")
         pictures = [picture for turn in request.turns for picture in turn.pictures]
-        server = await pool.acquire(pictures[0].source_digest if pictures else "")
+        avoid = tried[0] if budget.hedge else None
+        server = await pool.acquire(pictures[0].source_digest if pictures else "", avoid)
+        tried.append(server)
+        began = time.monotonic()
         try:
             for inline in (False, True):
                 known = () if inline else server.images
@@ -167,6 +188,7 @@ class TeacherClient:
                     self._handle(decision, server, budget)
                 pool.reached(server)
                 server.speed_up()
+                self._durations.add(time.monotonic() - began)
                 for picture in pictures if self._uuids else ():
                     server.remember(self._digest_of(picture))
                 return reply
@@ -224,18 +246,34 @@ class TeacherClient:
             return failure.wait
         return self._backoff(state)
 
+    def _late(self, seconds: float) -> bool:
+        """Whether a request is to be asked once more after `seconds`: late, and there is little else to do."""
+        idle = self._pool is not None and self._pool.idle
+        return idle and seconds > self._durations.too_long(self._patience.hedge_after)
+
     async def _alive(self, server: Server) -> bool:
         """Whether the server's /health (vLLM has it at the root) answers; any status below 500 will do."""
+        status, _ = await self._look(server, "/health")
+        return 0 < status < 500
+
+    async def _metrics(self, server: Server) -> str | None:
+        """The text of /metrics, "" where there is none, None when it cannot be had now."""
+        status, text = await self._look(server, "/metrics")
+        if status == 200:
+            return text
+        return "" if 400 <= status < 500 else None
+
+    async def _look(self, server: Server, path: str) -> tuple[int, str]:
+        """Status and text of a page at the server's root; status 0 when it is not reached."""
         assert self._session is not None
         parts = urlsplit(server.url)
+        url = f"{parts.scheme}://{parts.netloc}{path}"
         timeout = aiohttp.ClientTimeout(total=self._patience.connect)
         try:
-            async with self._session.get(
-                f"{parts.scheme}://{parts.netloc}/health", allow_redirects=False, timeout=timeout
-            ) as response:
-                return response.status < 500
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+                return response.status, (await _bounded(response)).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError, BadReply):
+            return 0, ""
 
     def _digest_of(self, picture: Picture) -> str:
         digest = self._digests.get(picture)

@@ -24,7 +24,12 @@ SLACK = 4
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When to stop trying. Times in seconds; `tries` is a request's budget of failed attempts."""
+    """When to stop trying, and when to look. Times in seconds; `tries` is a request's budget of failed
+    attempts.
+
+    `deadline` bounds one attempt; `hedge_after` is the least time after which a late request near the end is
+    asked once more; `look_every` is the time between two looks at /metrics.
+    """
 
     tries: int = 6
     deadline: float = 300.0
@@ -35,6 +40,8 @@ class Patience:
     window: int = 200
     window_least: int = 50
     wrong_share: float = 0.5
+    hedge_after: float = 15.0
+    look_every: float = 5.0
 
 
 DEFAULT_PATIENCE = Patience()

@@ -15,6 +15,8 @@ from typing import Literal
 
 import aiohttp
 
+from annotate.text import plain
+
 Kind = Literal["retry", "back_pressure", "resend_images", "quarantine", "fatal", "repair"]
 
 LONGEST_WAIT = 300.0
@@ -238,10 +240,10 @@ def table() -> str:
 
 def _one_line(failure: BaseException) -> str:
     """Type and text of a failure, short and without control characters: it comes from a server."""
-    text = str(failure) or type(failure).__name__
-    if not isinstance(failure, HttpStatus | BadReply):
-        text = f"{type(failure).__name__}: {text}" if str(failure) else text
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
+    text, kind = str(failure), type(failure).__name__
+    if not text or not isinstance(failure, HttpStatus | BadReply):
+        text = f"{kind}: {text}" if text else kind
+    return plain(text, 300)
 
 
 if __name__ == "__main__":

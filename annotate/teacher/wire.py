@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import BadReply
+from annotate.text import plain
 
 TOP_LOGPROBS = 20
 
@@ -167,7 +168,7 @@ def _count(value: Any) -> int:
 
 def _short(value: object) -> str:
     """Server text for a message: one line, bounded, no control characters."""
-    return "".join(c if c.isprintable() else " " for c in str(value))[:300].strip()
+    return plain(str(value), 300)
 
 
 @lru_cache(maxsize=64)

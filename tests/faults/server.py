@@ -6,7 +6,7 @@ prints its base URL in one line, then serves until it is killed. `URL/ok/v1` ans
 `URL/<fault>/v1` fails in that way every time (FAULTS names them), `URL/<fault>~2/v1` only for the first
 two tries of each question, and `URL/mixed/v1` at the given rates, drawn by seed, question and try: runs
 are repeatable whatever the order. `URL/control/stats` counts, `URL/control/forget` empties the image
-cache, `URL/control/set` changes the state.
+cache, `URL/control/set` changes `State`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class State:
     model: str = ""
     slow: float = 0.3
     hang: float = 3600.0
+    capacity: int = 8
+    metrics: str = ""
     images: set[str] = field(default_factory=set)
     tries: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
@@ -125,6 +127,13 @@ async def _hang(state: State, request: web.Request, form: Json, key: str) -> web
     return await _ok(state, request, form, key)
 
 
+async def _capacity(state: State, request: web.Request, form: Json, key: str) -> web.StreamResponse:
+    """Refuses what is more than `capacity` at a time, as a bounded queue does; else answers after `slow`."""
+    if state.in_flight > state.capacity:
+        return await _error(503, BUSY)(state, request, form, key)
+    return await _slow(state, request, form, key)
+
+
 async def _endless(state: State, request: web.Request, form: Json, key: str) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
@@ -165,6 +174,7 @@ FAULTS: dict[str, Handler] = {
     "http500": _error(500, "EngineCore encountered an issue."),
     "http502": _error(502, "bad gateway"),
     "queue_full": _error(503, BUSY),
+    "capacity": _capacity,
     "http599": _error(599, "odd"),
     "http204": _error(204, "nothing"),
     "reset": _reset,
@@ -246,6 +256,11 @@ async def _models(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def _metrics(request: web.Request) -> web.StreamResponse:
+    text = request.app[STATE].metrics
+    return web.Response(text=text, status=200 if text else 404)
+
+
 async def _stats(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
     return web.json_response(
@@ -281,6 +296,7 @@ def make_app(state: State) -> web.Application:
             web.post("/{fault}/v1/chat/completions", _chat),
             web.get("/{fault}/v1/models", _models),
             web.get("/health", _health),
+            web.get("/metrics", _metrics),
             web.get("/control/stats", _stats),
             web.post("/control/forget", _forget),
             web.post("/control/set", _set),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from annotate import journal_tools
 from annotate.errors import OutputError
 from annotate.journal import FILE_NAME, Journal, answered_ask
+from annotate.locks import hold_lock
 from annotate.teacher.request import Reply, Request, Sampling
 from annotate.teacher.retry import Unanswered
 from tests.faults.fakes import question, verdict
@@ -92,14 +94,14 @@ def test_what_put_has_returned_survives_a_sigkill(tmp_path: Path) -> None:
     assert told
     with Journal(tmp_path) as journal:
         assert all(journal.get(question(f"q{i}").digest()) for i in told)
-    assert journal_tools.verify(tmp_path) == []
+    assert journal_tools.problems_of(tmp_path) == []
 
 
 def test_a_damaged_answer_is_not_trusted_and_can_be_stored_again(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         put_all(journal, [question("good"), question("bad")])
     _damage(tmp_path, question("bad"))
-    problems = journal_tools.verify(tmp_path)
+    problems = journal_tools.problems_of(tmp_path)
     assert len(problems) == 1
     assert question("bad").digest()[:16] in problems[0]
     with Journal(tmp_path) as journal:
@@ -107,7 +109,7 @@ def test_a_damaged_answer_is_not_trusted_and_can_be_stored_again(tmp_path: Path)
         assert journal.get(question("good").digest()) == reply_to(question("good"))
         asyncio.run(journal.put(question("bad"), REPLY))
         assert journal.get(question("bad").digest()) == REPLY
-    assert journal_tools.verify(tmp_path) == []
+    assert journal_tools.problems_of(tmp_path) == []
 
 
 def _damage(folder: Path, request: Request) -> None:
@@ -192,15 +194,28 @@ def test_stats_export_and_compact_agree(tmp_path: Path) -> None:
     with Journal(folder) as journal:
         put_all(journal, [question(f"q{i}") for i in range(50)] + [verdict(f"v{i}") for i in range(30)])
     _damage(folder, question("q7"))
-    seen = journal_tools.stats(folder)
+    seen = journal_tools.read_stats(folder)
     assert (seen.answers, seen.by_stage) == (80, {"caption": 50, "verify": 30})
     assert seen.by_model == {"test": 80}
-    assert journal_tools.export(folder, tmp_path / "all.jsonl") == 80
-    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 80
-    _, after = journal_tools.compact(folder)
-    assert after > 0
-    assert journal_tools.stats(folder).answers == 79
-    assert journal_tools.verify(folder) == []
+    assert "80 answers" in journal_tools.stats(folder)
+    with pytest.raises(OutputError, match=r"1 problem\(s\), the first: answer 8 "):
+        journal_tools.verify(folder)
+    assert journal_tools.export(folder) == f"80 answers written to {folder / 'answers.jsonl'}"
+    lines = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert [line["reply"]["text"] for line in lines[:2]] == ["q0", "q1"]
+    assert lines[0]["digest"] == question("q0").digest()
+    assert len(lines) == 80
+    assert journal_tools.compact(folder)
+    assert journal_tools.verify(folder) == "79 answers, none damaged"
+
+
+def test_a_journal_in_use_is_not_compacted_but_can_be_looked_at(tmp_path: Path) -> None:
+    with hold_lock(tmp_path / "lock"), Journal(tmp_path) as journal:
+        put_all(journal, [question()])
+        assert journal_tools.read_stats(tmp_path).answers == 1
+        assert journal_tools.problems_of(tmp_path) == []
+        with pytest.raises(OutputError, match="in use by pid"):
+            journal_tools.compact(tmp_path)
 
 
 def test_tools_refuse_a_folder_without_a_journal(tmp_path: Path) -> None:

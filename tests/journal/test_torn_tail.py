@@ -98,4 +98,4 @@ def test_a_lost_log_leaves_a_journal_that_goes_on(tmp_path: Path, crashed: tuple
     with Journal(folder) as journal:
         asyncio.run(journal.put(LAST, reply_to(LAST)))
         assert journal.get(LAST.digest()) == reply_to(LAST)
-    assert journal_tools.verify(folder) == []
+    assert journal_tools.problems_of(folder) == []

@@ -422,11 +422,12 @@ def test_through_the_mixed_server_the_journal_holds_what_a_faultless_run_gives(t
 
     async def run(path: str, state: State, folder: Path) -> dict[str, Reply | None]:
         with Journal(folder) as journal:
-            async with serving(state) as url, client_of(f"{url}/{path}/v1", concurrency=16) as client:
+            patience = Patience(hedge_after=3600)
+            async with serving(state) as url, client_of(f"{url}/{path}/v1", 16, patience=patience) as client:
                 ask = answered_ask(journal, client.ask)
                 await asyncio.gather(*(ask(request) for request in requests + requests))
             assert journal.count == len(requests)
-            assert state.answered.total() == len(requests)  # nothing was answered twice
+            assert state.answered.total() == len(requests), client.stats  # nothing was answered twice
             return {request.digest(): journal.get(request.digest()) for request in requests}
 
     state = State(seed=3, rates=rates)

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
 
-import aiohttp
 import pytest
 import tenacity
 
@@ -102,6 +101,7 @@ EXPECTED = {
     "refusal": ("the provider refuses", "teacher_refused"),
     "content_filter": ("the provider refuses", "teacher_refused"),
     "other_model": ("", "answer"),
+    "capacity": ("", "answer"),
     "slow": ("", "answer"),
     "hang": ("no answer in time", "no_answer"),
     "reasoning": ("", "answer"),
@@ -216,6 +216,10 @@ def test_what_goes_wrong_before_http_has_its_row(
     result = asyncio.run(run())
     assert {decision.words.split(" (")[0] for _, decision in decisions} == {row}
     assert isinstance(result, RunIncomplete if stops_by_itself else Unanswered)
+    # A request that never left uses up no try, and points to a server that is away.
+    for _, decision in decisions:
+        if decision.kind == "retry":
+            assert (decision.counted, decision.unreachable) == (not stops_by_itself, stops_by_itself)
 
 
 def test_every_row_is_reached_by_some_fault() -> None:
@@ -270,10 +274,3 @@ def test_a_message_from_the_server_is_one_printable_line() -> None:
 def test_classification_does_not_depend_on_the_clock_without_a_header() -> None:
     failure = BadReply("html", "a web page")
     assert classify(failure, now=0) == classify(failure, now=4e9)
-
-
-def test_resets_count_and_refused_connections_do_not() -> None:
-    assert classify(aiohttp.ServerDisconnectedError()).counted
-    refused = aiohttp.ClientConnectorError(None, OSError(errno.ECONNREFUSED, "refused"))  # type: ignore[arg-type]
-    assert not classify(refused).counted
-    assert classify(refused).unreachable
