@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotate.errors import CirError, OutputError, UsageError
-from sample import scoring
+from sample.score_report import score_run, summary
 from sample.writers import WRITERS, Sizes
 
 
@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "write":
             print(write(arguments))
             return 0
-        report = scoring.score_run(arguments.out, arguments.truth)
-        print(json.dumps(report.as_dict(), indent=1) if arguments.json else scoring.summary(report))
+        report = score_run(arguments.out, arguments.truth)
+        print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:
         print(error, file=sys.stderr)

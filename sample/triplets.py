@@ -48,18 +48,13 @@ def truth_line(triplet_id: str, planned: Planned, gallery: Mapping[str, Look]) -
     reference, target = gallery[planned.reference], gallery[planned.target]
     line = {
         "triplet_id": triplet_id,
-        "reference": {"image": planned.reference, "attributes": _attributes(reference)},
-        "target": {"image": planned.target, "attributes": _attributes(target)},
+        "reference": {"image": planned.reference, "attributes": reference.as_dict()},
+        "target": {"image": planned.target, "attributes": target.as_dict()},
         "edits": [edit.as_dict() for edit in planned.edits],
         "unmentioned": [edit.as_dict() for edit in unmentioned(reference, planned.edits, target)],
         "dirt": planned.dirt,
     }
     return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _attributes(look: Look) -> dict[str, str]:
-    category = {"category": look.category} if look.category else {}
-    return {**category, **look.as_dict()}
 
 
 def write_json(path: Path, value: object, indent: int | None = None) -> None:

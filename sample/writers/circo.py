@@ -68,9 +68,9 @@ def _draw_rows(rng: random.Random, wanted: int, gallery: Gallery, ids: list[int]
         edits = draw_edits(rng, look, draw_count(rng))
         asked = apply(look, edits)
         vague = rng.random() < UNDERSPECIFIED
-        if not unseen(asked):
-            continue
         first = apply(asked, draw_unmentioned(rng, asked, edits, rng.choice((1, 1, 2)))) if vague else asked
+        if not unseen(first):
+            continue
         reference, target = show(look), show(first)
         for _ in range(rng.choices(*RIGHT_TARGETS)[0] - 1):
             left = rng.choices((0, 1, 2), (40, 40, 20))[0]
