@@ -61,7 +61,7 @@ def decode(data: bytes, longer_side: int) -> Image.Image:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size)
-            # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the time; twice the wanted size keeps the detail.
+            # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the time; twice the wanted size loses nothing.
             image.draft(None, (2 * longer_side, 2 * longer_side))
             image.load()
             turn = _turn(image)

@@ -66,7 +66,7 @@ class ImageStore:
         """Raises `UsageError` for an unknown recipe; the folder is made on the first write."""
         self.folder = folder
         self.recipe = parse_recipe(recipe)
-        # A hostile picture takes some 600 MB while it is decoded: the threads take turns.
+        # A hostile picture takes up to 400 MB while it is decoded: the threads take turns.
         self._decoders = threading.BoundedSemaphore(max(4, os.cpu_count() or 1))
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._digests: dict[Path, str] = {}

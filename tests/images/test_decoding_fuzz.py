@@ -57,13 +57,13 @@ def picture_or_problem(data: bytes) -> None:
     assert encode(image, 90).startswith(b"\xff\xd8")
 
 
-@settings(max_examples=200, deadline=2000, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(magic=st.sampled_from([b"", *MAGIC]), rest=st.binary(max_size=400))
 def test_random_bytes_behind_a_magic_number(magic: bytes, rest: bytes) -> None:
     picture_or_problem(magic + rest)
 
 
-@settings(max_examples=400, deadline=2000, database=None)
+@settings(max_examples=400, deadline=None, database=None)
 @given(data=st.data())
 def test_real_files_with_bytes_replaced_inserted_or_cut(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(SEEDS)))
