@@ -49,8 +49,9 @@ def test_with_duckdb(out: Path) -> None:
     import duckdb
 
     query = f"select count(*), min(p_match), any_value(edits[1].\"from\") from '{out}/train/*.parquet'"
-    assert duckdb.sql(query).fetchall() == [(3, pytest.approx(0.99), "red")]
-    reasons = duckdb.sql(f"select unnest(reasons) from '{out}/quarantine/*.parquet'").fetchall()
+    connection = duckdb.connect()
+    assert connection.execute(query).fetchall() == [(3, pytest.approx(0.99), "red")]
+    reasons = connection.execute(f"select unnest(reasons) from '{out}/quarantine/*.parquet'").fetchall()
     assert reasons == [("exact_repeat",)]
 
 

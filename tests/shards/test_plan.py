@@ -87,6 +87,7 @@ def test_no_triplets_and_no_limit_are_named() -> None:
 
 
 def test_every_part_of_a_job_changes_its_digest() -> None:
+    jobs: set[tuple[str, str, str | None, str]]
     jobs = {("cirr", "train", None, "a"), ("cirr", "val", None, "a"), ("circo", "train", None, "a")}
     jobs |= {("cirr", "train", "dress", "a"), ("cirr", "train", None, "b")}
     assert len({job_digest(*job) for job in jobs}) == len(jobs)
