@@ -8,6 +8,7 @@ letters `A` and `B`, and a model that looks at the picture.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw
 
 from annotate.errors import TeacherRefused
 from annotate.prompts import load_prompts
-from annotate.teacher.probe import base_url, shown_url
+from annotate.teacher.probe import base_url, check_server, shown_url
 from schemas.answers import CaptionAnswer, response_schema
 
 LETTERS = ("A", "B")
@@ -64,6 +65,7 @@ async def run_canary(url: str, model: str, api_key: str | None = None) -> Canary
 
     Raises `TeacherRefused`: one line that says what the server does instead, and the cure.
     """
+    await asyncio.to_thread(check_server, url, model, api_key)  # says best what is wrong with an address
     # Neither proxies nor OPENAI_* variables: what is checked must be what the run uses.
     async with AsyncOpenAI(
         base_url=base_url(url),

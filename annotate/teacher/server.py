@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import os
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from annotate.errors import CirError, RunIncomplete, TeacherRefused
+from annotate.processes import free_port, guarded
 from annotate.teacher import launch
 from annotate.teacher.probe import ServerFacts, check_server, opener
 
-__all__ = ["Server", "ServerFacts", "check_server", "serve_forever", "start_server"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Server", "ServerFacts", "check_server", "free_port", "serve_forever", "start_server"]
 
 TAIL_LINES = 12
 START_SECONDS = 900.0  # a folder on this machine; a hub name may first have to be downloaded
 DOWNLOAD_SECONDS = 4 * 3600.0
 GRACE_SECONDS = 30.0  # vLLM needs two; a starved machine more, and shared memory leaks if it is cut short
-_WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +83,22 @@ def run_server(
     grace_seconds: float = GRACE_SECONDS,
 ) -> Iterator[Server]:
     """Run any OpenAI-compatible server under the watchdog; see `start_server`, which picks the command."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{port}/v1"
     began = time.monotonic()
-    with _sigterm_raises(), log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-I", str(_WATCHDOG), str(os.getpid()), str(grace_seconds), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=log.parent,  # `python -m` imports from the working directory first: not from our packages
-            start_new_session=True,  # Ctrl-C in the terminal reaches us alone; we stop the server in order
-        )
+    # In the log's folder: `python -m` imports from the working directory first, and not from our packages.
+    with guarded(command, env, log, log.parent, grace_seconds) as process:
+        _wait_until_healthy(process, url, log, began + start_seconds, start_seconds)
+        facts = check_server(url, model)
         try:
-            _wait_until_healthy(process, url, log, began + start_seconds, start_seconds)
-            facts = check_server(url, model)
-            try:
-                yield Server(url, model, process.pid, log, facts, time.monotonic() - began)
-            except CirError as error:
-                if not _has_died(process, url, grace_seconds):
-                    raise
-                if isinstance(error, TeacherRefused):  # nothing was asked yet
-                    raise TeacherRefused(_death(process, log)) from error
-                raise RunIncomplete(
-                    f"{_death(process, log)}; what was answered is kept: the same command goes on"
-                ) from error
-        finally:
-            _stop(process, grace_seconds)
+            yield Server(url, model, process.pid, log, facts, time.monotonic() - began)
+        except CirError as error:
+            if not _has_died(process, url, grace_seconds):
+                raise
+            if isinstance(error, TeacherRefused):  # nothing was asked yet
+                raise TeacherRefused(_death(process, log)) from error
+            raise RunIncomplete(
+                f"{_death(process, log)}; what was answered is kept: the same command goes on"
+            ) from error
 
 
 def serve_forever(
@@ -140,13 +122,6 @@ def serve_forever(
         say("stopped")
         raise SystemExit(0) from None
     raise RunIncomplete(f"the teacher server died; {_tail_words(log)}")
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def require_free(port: int) -> None:
@@ -200,52 +175,6 @@ def _healthy(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException):
         return False
-
-
-def _stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """End the watchdog, and with it the server; a second Ctrl-C must not cut this short."""
-    with _deaf():
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(grace_seconds + 10)
-                return
-            except subprocess.TimeoutExpired:
-                logger.warning("the teacher server's watchdog did not end in time; killing its process group")
-        elif process.returncode >= 0:
-            return  # the watchdog ended by itself, so it has cleaned up
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while cleaning up."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM as SystemExit(143) instead of sudden death, unless somebody (Prefect) already handles it."""
-    mine = threading.current_thread() is threading.main_thread() and (
-        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-
-    def leave(*_: int | FrameType | None) -> NoReturn:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    if mine:
-        signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        if mine:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _alive(pid: int) -> bool:

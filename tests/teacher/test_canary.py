@@ -47,7 +47,7 @@ def test_images_are_sent_inline_first_and_by_uuid_afterwards() -> None:
         ("busy", r"HTTP 503.*; wait"),
         ("locked", r"HTTP 401.*; set TEACHER_API_KEY"),
         ("no such model", r"HTTP 404.*; set TEACHER_MODEL"),
-        ("html", r"no chat completion; give the URL"),
+        ("html", r"answers an HTML page.*ends in /v1"),
     ],
 )
 def test_a_fault_is_refused_in_one_line_with_its_cure(fault: str, finding: str) -> None:
@@ -118,7 +118,7 @@ def test_without_a_key_none_of_the_environment_is_sent(monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENAI_API_KEY", "somebody-elses")
     with fake_teacher() as teacher:
         canary(teacher)
-    assert set(teacher.keys) == {"Bearer none"}
+    assert set(teacher.keys) == {None, "Bearer none"}
 
 
 def test_a_server_that_is_not_there_is_refused() -> None:
