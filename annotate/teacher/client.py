@@ -9,20 +9,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NoReturn, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import tenacity
 
 from annotate.errors import RunIncomplete
 from annotate.teacher import wire
+from annotate.teacher.health import is_alive, metrics_of, read_bounded
 from annotate.teacher.hedge import Durations, hedged
 from annotate.teacher.pace import keep_pace
 from annotate.teacher.pool import DEFAULT_PATIENCE, IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import BadReply, Decision, HttpStatus, Unanswered, classify
 
-LARGEST_BODY = 4_000_000
 KEEP_ALIVE = 4.0
 """Seconds; vLLM closes idle connections after 5, and one closed under our feet would cost a retry."""
 
@@ -60,7 +59,14 @@ class _Budget:
 
     failures: int = 0
     refused_since: float | None = None
-    hedge: bool = False
+
+
+@dataclass(slots=True)
+class _Course:
+    """Where a request is now, and since when; between two tries it is nowhere."""
+
+    server: Server | None = None
+    since: float | None = None
 
 
 class TeacherClient:
@@ -108,14 +114,25 @@ class TeacherClient:
         self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
-        self._pool = Pool(self.urls, self._concurrency, self._patience, self._alive, self._say)
-        self._session = aiohttp.ClientSession(
+        patience = self._patience
+        session = self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-            timeout=aiohttp.ClientTimeout(total=self._patience.deadline, sock_connect=self._patience.connect),
+            timeout=aiohttp.ClientTimeout(total=patience.deadline, sock_connect=patience.connect),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        pacing = keep_pace(self._pool.servers, self._metrics, self._patience.look_every)
+        self._pool = Pool(
+            self.urls,
+            self._concurrency,
+            patience,
+            lambda server: is_alive(session, server, patience.connect),
+            self._say,
+        )
+        pacing = keep_pace(
+            self._pool.servers,
+            lambda server: metrics_of(session, server, patience.connect),
+            patience.look_every,
+        )
         self._pacing = asyncio.get_running_loop().create_task(pacing)
         return self
 
@@ -137,9 +154,14 @@ class TeacherClient:
         on: a fatal failure, a teacher that stays away, or one that answers most requests wrongly.
         """
         self.stats.requests += 1
-        tried: list[Server] = []
+        course, hedge = _Course(), _Course()
         try:
-            reply = await hedged(lambda: self._tries(request, tried), self._late, self._hedge_look)
+            reply = await hedged(
+                lambda: self._tries(request, course, None),
+                lambda: self._tries(request, hedge, course.server),
+                lambda: self._late(course),
+                self._hedge_look,
+            )
         except Unanswered as failure:
             self.stats.unanswered += 1
             if failure.code == "no_answer":
@@ -152,26 +174,24 @@ class TeacherClient:
         self.stats.cached_tokens += reply.cached_tokens
         return reply
 
-    async def _tries(self, request: Request, tried: list[Server]) -> Reply:
-        """Attempts until one is decisive. `tried` is shared with a hedge, which goes to another server."""
-        if tried:
-            self.stats.hedges += 1
+    async def _tries(self, request: Request, course: _Course, avoid: Server | None) -> Reply:
+        """Attempts until one is decisive; a hedge is the one that has a server to avoid."""
+        self.stats.hedges += avoid is not None
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Again), wait=self._wait, sleep=self._sleep, reraise=True
         )
-        reply: Reply = await retrying(self._once, request, _Budget(hedge=bool(tried)), tried)
+        reply: Reply = await retrying(self._once, request, _Budget(), course, avoid)
         return reply
 
-    async def _once(self, request: Request, budget: _Budget, tried: list[Server]) -> Reply:
+    async def _once(self, request: Request, budget: _Budget, course: _Course, avoid: Server | None) -> Reply:
         """One attempt. Raises `_Again`, `Unanswered` or `RunIncomplete`; anything else is a bug."""
         pool = self._pool
         if pool is None:
             raise RuntimeError("use the client as `async with TeacherClient(…)`")
         pictures = [picture for turn in request.turns for picture in turn.pictures]
-        avoid = tried[0] if budget.hedge else None
         server = await pool.acquire(pictures[0].source_digest if pictures else "", avoid)
-        tried.append(server)
         began = time.monotonic()
+        course.server, course.since = server, began
         try:
             for inline in (False, True):
                 known = () if inline else server.images
@@ -193,6 +213,7 @@ class TeacherClient:
                     server.remember(self._digest_of(picture))
                 return reply
         finally:
+            course.since = None
             pool.release(server)
         raise AssertionError("unreachable")
 
@@ -246,34 +267,11 @@ class TeacherClient:
             return failure.wait
         return self._backoff(state)
 
-    def _late(self, seconds: float) -> bool:
-        """Whether a request is to be asked once more after `seconds`: late, and there is little else to do."""
-        idle = self._pool is not None and self._pool.idle
-        return idle and seconds > self._durations.too_long(self._patience.hedge_after)
-
-    async def _alive(self, server: Server) -> bool:
-        """Whether the server's /health (vLLM has it at the root) answers; any status below 500 will do."""
-        status, _ = await self._look(server, "/health")
-        return 0 < status < 500
-
-    async def _metrics(self, server: Server) -> str | None:
-        """The text of /metrics, "" where there is none, None when it cannot be had now."""
-        status, text = await self._look(server, "/metrics")
-        if status == 200:
-            return text
-        return "" if 400 <= status < 500 else None
-
-    async def _look(self, server: Server, path: str) -> tuple[int, str]:
-        """Status and text of a page at the server's root; status 0 when it is not reached."""
-        assert self._session is not None
-        parts = urlsplit(server.url)
-        url = f"{parts.scheme}://{parts.netloc}{path}"
-        timeout = aiohttp.ClientTimeout(total=self._patience.connect)
-        try:
-            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
-                return response.status, (await _bounded(response)).decode("utf-8", "replace")
-        except (aiohttp.ClientError, TimeoutError, OSError, BadReply):
-            return 0, ""
+    def _late(self, course: _Course) -> bool:
+        """Whether a request is to be asked once more: it takes too long, and there is little else to do."""
+        if course.since is None or self._pool is None or not self._pool.idle:
+            return False
+        return time.monotonic() - course.since > self._durations.too_long(self._patience.hedge_after)
 
     def _digest_of(self, picture: Picture) -> str:
         digest = self._digests.get(picture)
@@ -292,7 +290,7 @@ class TeacherClient:
         self.stats.attempts += 1
         url = f"{server.url}/chat/completions"
         async with self._session.post(url, data=data, allow_redirects=False) as response:
-            answer = await _bounded(response)
+            answer = await read_bounded(response)
             if response.status != 200:
                 message, param = wire.error_of(answer)
                 raise HttpStatus(response.status, message, param, response.headers.get("Retry-After"))
@@ -301,15 +299,3 @@ class TeacherClient:
             raise BadReply("other_model", f"now answers as {model!r}, before {server.reported_model!r}")
         server.reported_model = server.reported_model or model
         return reply
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or `BadReply` beyond LARGEST_BODY."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise BadReply("too_large", f"more than {LARGEST_BODY} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -32,28 +31,27 @@ class Durations:
 
 
 async def hedged(
-    start: Callable[[], Coroutine[Any, Any, T]], late: Callable[[float], bool], every: float = 1.0
+    first: Callable[[], Coroutine[Any, Any, T]],
+    second: Callable[[], Coroutine[Any, Any, T]],
+    late: Callable[[], bool],
+    every: float = 1.0,
 ) -> T:
-    """The result of `start()`, or of a second `start()` begun once `late(seconds so far)` says so.
+    """The result of `first()`, or of `second()`, which is begun once `late()` says so.
 
     The first good result wins and the other attempt is cancelled; an error counts only when no attempt is
-    left, and then it is the first attempt's. `late` is asked about every `every` seconds.
+    left, and then it is the first attempt's. `late` is asked every `every` seconds.
     """
-    began = time.monotonic()
-    first = asyncio.ensure_future(start())
-    attempts = [first]
+    attempts = [asyncio.ensure_future(first())]
     try:
-        while True:
-            running = [attempt for attempt in attempts if not attempt.done()]
-            if not running:
-                return await first
+        while running := [attempt for attempt in attempts if not attempt.done()]:
             again = every if len(attempts) == 1 else None
             done, _ = await asyncio.wait(running, timeout=again, return_when=asyncio.FIRST_COMPLETED)
             for attempt in done:
                 if not attempt.cancelled() and attempt.exception() is None:
                     return attempt.result()
-            if not done and len(attempts) == 1 and late(time.monotonic() - began):
-                attempts.append(asyncio.ensure_future(start()))
+            if not done and len(attempts) == 1 and late():
+                attempts.append(asyncio.ensure_future(second()))
+        return await attempts[0]
     finally:
         for attempt in attempts:
             attempt.cancel()

@@ -234,7 +234,7 @@ def test_hedged_gives_the_first_good_result_and_cancels_the_other() -> None:
                 raise
             return mine
 
-        assert await hedged(attempt, lambda seconds: seconds > 0.05, every=0.02) == 2
+        assert await hedged(attempt, attempt, lambda: True, every=0.05) == 2
         assert cancelled == [1]
 
     asyncio.run(run())
@@ -252,7 +252,7 @@ def test_hedged_fails_only_when_both_have_and_then_as_the_first() -> None:
             raise ValueError(mine)
 
         with pytest.raises(ValueError, match="1"):
-            await hedged(attempt, lambda seconds: True, every=0.02)
+            await hedged(attempt, attempt, lambda: True, every=0.02)
         assert started == 2
 
     asyncio.run(run())
@@ -269,7 +269,7 @@ def test_cancelling_hedged_cancels_its_attempts() -> None:
                 cancelled.set()
                 raise
 
-        task = asyncio.ensure_future(hedged(attempt, lambda seconds: False))
+        task = asyncio.ensure_future(hedged(attempt, attempt, lambda: False))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
