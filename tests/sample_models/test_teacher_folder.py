@@ -1,0 +1,112 @@
+"""The shipped teacher: whole, small, loadable, and spelt as the server will ask."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from sample import world
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "sample" / "models" / "teacher"
+MODELS = ROOT / "sample" / "models"
+MEGABYTE = 2**20
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no trained teacher in sample/models/teacher")
+
+
+def test_all_models_of_the_repository_together_stay_below_24_megabytes() -> None:
+    total = sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file())
+    assert total <= 24 * MEGABYTE
+
+
+def test_the_teacher_has_at_most_5_million_parameters_in_float16() -> None:
+    count = 0
+    with safe_open(FOLDER / "model.safetensors", framework="numpy") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
+            part = tensors.get_slice(name)
+            assert part.get_dtype() == "F16", name
+            size = 1
+            for extent in part.get_shape():
+                size *= extent
+            count += size
+    assert 1_000_000 < count <= 5_000_000
+
+
+def test_no_file_of_the_folder_can_run_code_when_loaded() -> None:
+    endings = {path.suffix for path in FOLDER.iterdir()}
+    assert endings <= {".safetensors", ".json", ".jinja", ".md", ".jsonl", ".txt"}
+    assert "auto_map" not in json.loads((FOLDER / "config.json").read_text())
+
+
+def test_the_card_names_the_bars_and_the_command_that_measured_them() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for wanted in ("caption", "conclusion", "verif", "blank", "python -m sample.teacher evaluate"):
+        assert wanted in card
+
+
+@pytest.fixture(scope="module")
+def tokenizer():  # type: ignore[no-untyped-def]
+    transformers = pytest.importorskip("transformers")
+    return transformers.AutoTokenizer.from_pretrained(FOLDER, local_files_only=True)
+
+
+def test_special_tokens_are_single_and_the_end_of_utterance_ends_generation(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    from sample.teacher.tokens import EOS, SPECIAL
+
+    for token in SPECIAL:
+        assert len(tokenizer(token, add_special_tokens=False)["input_ids"]) == 1
+    generation = json.loads((FOLDER / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == tokenizer.convert_tokens_to_ids(EOS)
+    assert json.loads((FOLDER / "processor_config.json").read_text())["image_seq_len"] == 16
+
+
+def test_any_text_survives_tokenising(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    for text in ('{"claims":["long sleeves","naïve café"]}', "Ünïcode ✓ 漢字\n\ttabs  blanks", "", "A", "B"):
+        assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+@pytest.mark.parametrize("domain", ["garments", "scenes"])
+def test_training_sequences_are_the_chat_template_s_tokens(tokenizer, domain: world.Domain) -> None:  # type: ignore[no-untyped-def]
+    from sample.teacher.draw import draw_triplet
+    from sample.teacher.talk import Talk, compact
+
+    talk = Talk(tokenizer, ROOT / "prompts")
+    rng = random.Random(f"{domain}-template")
+    for _ in range(20):
+        look = world.draw_look(rng, domain)
+        edits, text = draw_triplet(rng, look)
+        reasoning_prompt = talk.prompts["reasoning"].replace("{{modification}}", text)
+        reasoning_prompt = reasoning_prompt.replace("{{aspects}}", ", ".join([*world.aspects(domain), "other"]))
+        reasoning = {
+            "rationale": world.rationale(edits),
+            "edits": [edit.as_dict() for edit in edits],
+            "kept": world.kept(look, edits),
+        }
+        turns = [
+            ("system", talk.prompts["system"]),
+            ("user", [{"type": "image"}, {"type": "text", "text": talk.prompts["caption"]}]),
+            ("assistant", compact({"claims": world.claims(look)})),
+            ("user", [{"type": "text", "text": reasoning_prompt}]),
+            ("assistant", compact(reasoning)),
+            ("user", [{"type": "text", "text": talk.prompts["conclusion"]}]),
+            ("assistant", compact({"claims": world.claims(world.apply(look, edits))})),
+        ]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+        image = "<fake_token_around_image><global-img>" + "<image>" * 16 + "<fake_token_around_image>"
+        expected = tokenizer(rendered.replace("<image>", image), add_special_tokens=False)["input_ids"]
+        assert talk.conversation(look, edits, text).ids == expected
+
+
+def test_an_answer_costs_about_one_token_a_word(tokenizer) -> None:  # type: ignore[no-untyped-def]
+    from sample.teacher.talk import compact
+
+    for domain in ("garments", "scenes"):
+        claims = world.claims(world.draw_look(random.Random(5), domain))  # type: ignore[arg-type]
+        words = sum(len(claim.split()) for claim in claims)
+        assert len(tokenizer.tokenize(compact({"claims": claims}))) == words + len(claims) + 1
