@@ -21,10 +21,63 @@ help: ## this list
 	@echo; echo "settings: $(SETTINGS)"; echo "          explained by: make setup && $(RUN) -m annotate run --help"
 
 .PHONY: setup
-setup: $(VENV)/.installed $(TEACHER_VENV)/.installed ## build .venv (project) and .venv-teacher (vLLM)
+setup: project teacher-environment ## build .venv (project) and .venv-teacher (vLLM)
+
+.PHONY: project
+project: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "== project environment: $(VENV) (about 2.5 minutes, 1.7 GB)"
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+.PHONY: teacher-environment
+teacher-environment:
+	@$(PYTHON) -m annotate.teacher.environment $(TEACHER_VENV)
+
+.PHONY: sample
+sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sample/
+	@$(RUN) -m sample write --dataset $(DATASET) --seed $(or $(SEED),7) --out outputs/sample/$(DATASET)-seed$(or $(SEED),7)
+
+.PHONY: sample-models
+sample-models: project ## train the tiny teacher of the sample again (hours; resumes)
+	@$(RUN) -m sample.teacher all
+
+.PHONY: annotate
+annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=
+	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
+
+.PHONY: select
+select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_match=0.9; no teacher
+	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+
+.PHONY: ui
+ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses
+	@$(RUN) -m flows.ui
+
+.PHONY: serve-teacher
+serve-teacher: project teacher-environment ## start the teacher in vLLM and keep it until Ctrl-C
+	@$(RUN) -m annotate serve-teacher
+
+.PHONY: doctor
+doctor: project ## check machine, environments, ports, server and data
+	@$(RUN) -m annotate doctor
+
+.PHONY: check
+check: lint ## format, lint, types, quick tests
+	@$(RUN) -m pytest -q -m 'not slow'
+
+.PHONY: lint
+lint: project ## ruff and mypy
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy schemas annotate flows sample retrieval tests
+
+.PHONY: test
+test: project teacher-environment ## the whole test suite, with real vLLM and real Prefect
+	@$(RUN) -m pytest -q
+
+.PHONY: clean
+clean: ## remove both environments and caches; outputs/ stays
+	rm -rf $(VENV) $(TEACHER_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

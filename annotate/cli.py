@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from annotate import setting_values
 from annotate.errors import CirError, OutputError, RunIncomplete, UsageError
 from annotate.job import Prepared, Watch, annotate, prepare, run_locally, sample_root_missing
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples
 from annotate.selection import DEFAULT_THRESHOLDS
-from annotate.setting_values import Given
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -26,10 +24,12 @@ from annotate.settings import (
     from_arguments,
     show_config,
 )
+from annotate.settings import values as setting_values
+from annotate.settings.values import Given
 from annotate.shards.publish import rejudge
 from schemas.manifest import Manifest
 
-PREFECT_HOME = Path("outputs") / ".prefect"
+
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,9 +118,9 @@ def _without_prefect(configuration: Configuration, prepared: Prepared, watch: Wa
 
 def _with_prefect(configuration: Configuration, prepared: Prepared, watch: Watch) -> Manifest:
     """The same run as a Prefect flow. Should Prefect fail after the work is done, the work stands."""
-    from flows.prefect_api import prefect_api
+    from flows.prefect_api import HOME, prefect_api
 
-    with prefect_api(configuration.run.prefect_api, PREFECT_HOME) as url:
+    with prefect_api(configuration.run.prefect_api, HOME) as url:
         watch.say(f"Prefect: {url.removesuffix('/api')}")
         from flows.annotation import run_flow  # only now: Prefect reads its settings on import
 
@@ -148,11 +148,11 @@ def _write_sample(settings: RunSettings) -> None:
 
 def _written(out: Path) -> list[tuple[str, str]]:
     return [
-        ("training set", f"{out}/train/"),
-        ("all scores", f"{out}/annotations/"),
+        ("train", f"{out}/train/"),
+        ("scores", f"{out}/annotations/"),
         ("left out", f"{out}/rejected/, {out}/quarantine/"),
-        ("look at it", f"{out}/report.html"),
-        ("card, manifest", f"{out}/README.md, {out}/manifest.json"),
+        ("report", f"{out}/report.html"),
+        ("card", f"{out}/README.md, {out}/manifest.json"),
     ]
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from annotate.errors import RunIncomplete, UsageError
 from annotate.processes import free_port, guarded
 
+HOME = Path("outputs") / ".prefect"
 UI_PORT = 4200
-START_SECONDS = 120.0
+START_SECONDS = 300.0  # 6 s on an idle machine; a busy one must not fail a run for it
 
 # Quiet on the console (our own lines say it better), everything in the run's log; telemetry off.
 QUIET = {

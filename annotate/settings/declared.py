@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from annotate import setting_values as values
-from annotate.setting_values import Given, Source, Value
+from annotate.settings import values
+from annotate.settings.values import Given, Source, Value
 from schemas.triplet import DATASETS
 
 PREFIX = "CIR_"
 CONFIG_FILE = "annotate.toml"
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 SAMPLE_TEACHER = CHECKOUT / "sample" / "models" / "teacher"
 
 Changes = Literal["job", "answers", "verdicts", "run"]
@@ -27,7 +27,7 @@ TITLES: dict[Changes, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. Default None means "unset", or derived from the others by `annotate.setting_defaults`."""
+    """One setting. Default None means "unset", or derived from the others by `annotate.settings.defaults`."""
 
     name: str
     parse: Callable[[Given], Value]
@@ -91,7 +91,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("conclusion_tokens", values.whole(16, 8192, 512), "answers", "longest conclusion answer", 512),
     Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [p_match=0.95]", ()),
     Setting("checks", values.names, "verdicts", "only these checks, comma-separated [all]", ()),
-    Setting("chances", values.whole(0, 10, 1), "verdicts", "times that a rejected row is asked again", 0),
+    Setting(
+        "chances", values.whole(0, 0, 0), "verdicts", "times that a rejected row is asked again; none yet", 0
+    ),
     Setting(
         "out", values.path, "run", "folder of the results [outputs/DATASET-SPLIT, outputs/user-… with ROOT]"
     ),

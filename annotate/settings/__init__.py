@@ -1,7 +1,7 @@
 """The settings of `annotate run`: flags > environment > file > default, each with its source and reason.
 
-Declared once, in `annotate.setting_list`. A variable of make (`LIMIT=200`) arrives as environment variable
-`CIR_LIMIT`; an empty one means "not given". The file is `annotate.toml` in the working directory, or the one
+Declared once, in `annotate.settings.declared`. A variable of make (`LIMIT=200`) arrives as the environment
+variable `CIR_LIMIT`; an empty one means "not given". The file is `annotate.toml` in the working directory, or the one
 that `--config` names. API keys are no settings: see `api_key`.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from annotate import setting_defaults, setting_file
-from annotate.setting_list import CONFIG_FILE, PREFIX, SETTINGS, TITLES, Resolved, Setting
-from annotate.setting_values import Given, Value
+from annotate.settings import defaults, file
+from annotate.settings.declared import CONFIG_FILE, PREFIX, SETTINGS, TITLES, Resolved, Setting
+from annotate.settings.values import Given, Value
 from annotate.text import plain
 from schemas.triplet import CaptionMode, Dataset
 
@@ -101,13 +101,13 @@ def resolve(
 
     `flags` are texts by setting name; `config` names a TOML file (else `annotate.toml` in `working_folder`).
     """
-    in_file = setting_file.read(config, environment, working_folder)
+    in_file = file.read(config, environment, working_folder)
     given: dict[str, Resolved] = {}
     for setting in SETTINGS:
         written = _strongest(setting, flags, environment, in_file)
         if written is not None:
             given[setting.name] = Resolved(setting, setting.parse(written), written.source, written.where)
-    complete = setting_defaults.complete(given, environment)
+    complete = defaults.complete(given, environment)
     resolved = tuple(complete[setting.name] for setting in SETTINGS)
     fields = {entry.setting.name: entry.value for entry in resolved}
     source = "sample" if complete["root"].source == "default" else "user"

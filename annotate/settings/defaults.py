@@ -8,11 +8,10 @@ from pathlib import Path
 
 from annotate.datasets import categories, default_split, splits
 from annotate.errors import UsageError
-from annotate.setting_list import BY_NAME, CHECKOUT, SAMPLE_TEACHER, SETTINGS, Resolved
-from annotate.setting_values import Source, Value
+from annotate.settings.declared import BY_NAME, CHECKOUT, SAMPLE_TEACHER, SETTINGS, Resolved
+from annotate.settings.values import Source, Value
 from annotate.text import plain
 
-SAMPLE_MODEL = "sample-teacher"
 _STRENGTH: tuple[Source, ...] = ("default", "file", "environment", "flag")
 
 
@@ -85,24 +84,12 @@ def _teacher(found: dict[str, Resolved], given: Mapping[str, Resolved]) -> None:
         )
     started = found["teacher"].value
     if found["teacher_model"].value is None:
-        if started is None:
-            _derive(found, "teacher_model", None, "the only model that the server has")
-        elif found["teacher"].source == "default":
-            _derive(found, "teacher_model", SAMPLE_MODEL, "TEACHER is the sample's")
-        else:
-            _derive(found, "teacher_model", _model_name(str(started)), "TEACHER's name")
+        why = "the only model that the server has" if started is None else "TEACHER's own name"
+        _derive(found, "teacher_model", None, why)
     if started is None and found["port"].source != "default":
         raise UsageError(
             "PORT is for the server that we start, but TEACHER_URL names one that runs; leave one out"
         )
-
-
-def _model_name(teacher: str) -> str:
-    """A hub name stays; of a folder only the last part, since machine paths do not belong into results."""
-    folder = Path(teacher)
-    if folder.resolve() == SAMPLE_TEACHER:
-        return SAMPLE_MODEL
-    return folder.resolve().name if folder.is_dir() else teacher
 
 
 def _derive(found: dict[str, Resolved], name: str, value: Value, because: str) -> None:

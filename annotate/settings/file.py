@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotate.errors import UsageError
-from annotate.setting_list import BY_NAME, CONFIG_FILE, PREFIX
-from annotate.setting_values import Given
+from annotate.settings.declared import BY_NAME, CONFIG_FILE, PREFIX
+from annotate.settings.values import Given
 from annotate.text import plain
 
 _SECRETS = ("key", "token", "secret", "password")
