@@ -1,4 +1,5 @@
-"""The one family of errors. The CLI prints them as one line and exits with `exit_status`; anything else is a bug.
+"""The one family of errors. The CLI prints them as one line and exits with `exit_status`; anything else is a
+bug.
 
     CirError
     |- UsageError        a flag, a setting or an environment variable that cannot be used          exit 2

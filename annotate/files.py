@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on an error removed.
+    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on an error
+    removed.
 
-    Renaming is atomic on one file system; the folder is synced so that the new name survives a power cut.
-    Two writers of the same path in one process must not overlap (the temporary name carries the process id only).
+    Renaming is atomic on one file system; the folder is synced so that the new name survives a power cut. Two
+    writers of the same path in one process must not overlap (the temporary name carries the process id only).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

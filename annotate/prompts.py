@@ -23,7 +23,8 @@ class Prompt:
     digest: str
 
     def render(self, **values: str) -> str:
-        """Fill the places. Values are data: angle brackets are neutralised so that they cannot close a delimiter.
+        """Fill the places. Values are data: angle brackets are neutralised so that they cannot close a
+        delimiter.
 
         Raises `UsageError` when a place has no value or a value has no place.
         """
