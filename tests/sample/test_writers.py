@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from sample.writers.cirr import HELD_OUT, RANKS, choose_edits, draw_subset
 from sample.writers.dirt import RATES
 
 DATASETS = ("cirr", "fashioniq", "circo")
+REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = Sizes(train=45, val=36, test=6)
 LARGE = Sizes(train=1000, val=300, test=100)
 
@@ -73,6 +76,25 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(
     WRITERS[dataset](tmp_path / "third", 7, Sizes(5, 5, 5), False)
     assert _digest(tmp_path / "again") == _digest(written[dataset])
     assert _digest(tmp_path / "other") != _digest(tmp_path / "third")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_bytes_do_not_depend_on_the_hash_seed_of_the_process(dataset: str, tmp_path: Path) -> None:
+    digests = set()
+    for hash_seed in ("1", "2"):
+        out = tmp_path / hash_seed
+        command = [sys.executable, "-m", "sample", "write", "--dataset", dataset, "--out", str(out)]
+        command += ["--seed", "5", "--train", "36", "--val", "36", "--test", "3"]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed}, cwd=REPOSITORY)
+        digests.add(_digest(out))
+    assert len(digests) == 1
+
+
+def test_the_page_on_the_sample_names_every_dirt(full_size: dict[str, Path]) -> None:
+    page = (REPOSITORY / "docs" / "sample.md").read_text()
+    for dataset in DATASETS:
+        for name in {name for line in _truth(full_size[dataset]) for name in line["dirt"]}:
+            assert f"`{name}`" in page
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
