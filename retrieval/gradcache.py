@@ -49,7 +49,7 @@ def backward(
     if cached:
         return _cached(queries, images, contrast, lambda_info, chain_weight)
     embedded = [[chunk() for chunk in chunks] for chunks in (queries, images)]
-    vectors = [torch.cat([part.vectors for part in parts]) for parts in embedded]
+    vectors = [_joined([part.vectors for part in parts]) for parts in embedded]
     loss = contrast(*vectors)
     nlls = [part.chain_nll for part in embedded[0] if part.chain_nll is not None]
     tokens = sum(part.chain_tokens for part in embedded[0])
@@ -78,12 +78,14 @@ def _cached(
             parts.append(part.vectors)
             tokens += part.chain_tokens
             nll += 0.0 if part.chain_nll is None else float(part.chain_nll)
-        leaves.append(torch.cat(parts).detach().requires_grad_())
+        leaves.append(_joined(parts).detach().requires_grad_())
     loss = contrast(*leaves)
-    (lambda_info * loss).backward()  # type: ignore[no-untyped-call]
+    if lambda_info:
+        (lambda_info * loss).backward()  # type: ignore[no-untyped-call]
     weight = chain_weight(tokens)
-    pulls = [leaf.grad if leaf.grad is not None else torch.zeros_like(leaf) for leaf in leaves]
-    pull = torch.cat(pulls)
+    pull = torch.cat(
+        [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves if len(leaf)]
+    )
     start = 0
     for chunk, replay, size in replays:
         part = replay.again(chunk)
@@ -94,6 +96,11 @@ def _cached(
             surrogate.backward()  # type: ignore[no-untyped-call]
         start += size
     return _terms(loss, nll, tokens)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """All vectors; none at all when a stage trains the chain only."""
+    return torch.cat(list(parts)) if parts else torch.zeros(0)
 
 
 def _terms(loss: Tensor, nll: float, tokens: int) -> dict[str, float]:

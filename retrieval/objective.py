@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,17 +36,20 @@ class Temperature(nn.Module):
         return self.log_scale.clamp(max=-math.log(SMALLEST_TEMPERATURE)).exp()
 
 
-def chain_nll(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+def chain_nll(states: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:
     """Summed negative log likelihood of the chain's tokens, and how many there are.
 
-    `logits` [batch, length, vocabulary]; `labels` [batch, length] token ids, `IGNORED` wherever the token is
-    not part of the chain (prompt, images, modification, padding). The token at position t is predicted at t
-    - 1.
+    `states` [batch, length, dim]; `labels` [batch, length] token ids, `IGNORED` wherever the token is not
+    part of the chain (prompt, images, modification, padding). The token at place t is predicted at t - 1.
+    `head` turns the few states that are needed into logits [n, vocabulary].
     """
     wanted = labels[:, 1:]
-    predicted = logits[:, :-1][wanted != IGNORED]
-    targets = wanted[wanted != IGNORED]
-    return nn.functional.cross_entropy(predicted.float(), targets, reduction="sum"), int(targets.numel())
+    chosen = wanted != IGNORED
+    targets = wanted[chosen]
+    if not targets.numel():
+        return states.new_zeros(()), 0
+    logits = head(states[:, :-1][chosen])
+    return nn.functional.cross_entropy(logits.float(), targets, reduction="sum"), int(targets.numel())
 
 
 def info_nce(queries: Tensor, candidates: Tensor, own: Tensor, masked: Tensor, scale: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,13 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from retrieval.distributed import average_gradients, gather, total
+from tests.retrieval import toy_step
 
-SCRIPT = Path(__file__).with_name("toy_step.py")
-spec = importlib.util.spec_from_file_location("toy_step", SCRIPT)
-assert spec is not None and spec.loader is not None
-toy_step = importlib.util.module_from_spec(spec)
-sys.modules["toy_step"] = toy_step
-spec.loader.exec_module(toy_step)
+SCRIPT = Path(toy_step.__file__)
 
 
 @pytest.mark.slow

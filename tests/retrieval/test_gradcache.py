@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-spec = importlib.util.spec_from_file_location("toy_step", Path(__file__).with_name("toy_step.py"))
-assert spec is not None and spec.loader is not None
-toy_step = importlib.util.module_from_spec(spec)
-sys.modules["toy_step"] = toy_step
-spec.loader.exec_module(toy_step)
+from tests.retrieval import toy_step
 
 
 def run(

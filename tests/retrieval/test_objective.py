@@ -69,7 +69,7 @@ def test_chain_nll_counts_chain_tokens_only() -> None:
             if labels[row, position] != IGNORED:
                 naive -= float(logits[row, position - 1].log_softmax(-1)[labels[row, position]])
                 count += 1
-    nll, tokens = chain_nll(logits, labels)
+    nll, tokens = chain_nll(logits, labels, lambda chosen: chosen)
     assert tokens == count == 6
     assert float(nll) == pytest.approx(naive, abs=1e-5)
 

@@ -83,7 +83,7 @@ def step(model: Toy, rows: range, chunk_size: int, cached: bool, lambda_txt: flo
     def query_chunk(part: list[int]) -> Chunk:
         def run() -> Embedded:
             states = model.trunk(batch["queries"][part])
-            nll, tokens = chain_nll(model.words(states), batch["labels"][part])
+            nll, tokens = chain_nll(states, batch["labels"][part], model.words)
             return Embedded(nn.functional.normalize(states[:, -1], dim=-1), nll, tokens)
 
         return run

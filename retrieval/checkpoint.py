@@ -1,0 +1,153 @@
+"""Checkpoints that are whole or absent: what training may change, as safetensors, and a JSON that says of
+what model.
+
+The JSON names the base model and its digest; a checkpoint is never put on another base.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from annotate.errors import InputError, UsageError
+from annotate.files import write_atomic
+from retrieval.conversation import wording_digest
+from retrieval.model import CirModel, ModelSettings
+
+CARD = "retriever.json"
+WEIGHTS = "retriever.safetensors"
+WHOLE_FILE_BYTES = 256 * 1024 * 1024
+
+
+class Card(BaseModel):
+    """`retriever.json`: everything besides the weights; `about` is for people (data, numbers, steps)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    base_digest: str
+    wording: str
+    settings: dict[str, Any]
+    weights_sha256: str
+    about: dict[str, Any]
+
+
+def save(model: CirModel, base: str | Path, folder: Path, about: Mapping[str, Any] | None = None) -> None:
+    """Write a checkpoint to `folder`, replacing one that is there; an interruption leaves the old or none."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    weights: dict[str, Tensor] = {name: value.cpu().contiguous() for name, value in model.trained().items()}
+    save_file(weights, temporary / WEIGHTS)
+    card = Card(
+        base=str(base),
+        base_digest=base_digest(base),
+        wording=wording_digest(),
+        settings=dataclasses.asdict(model.settings),
+        weights_sha256=_sha256(temporary / WEIGHTS),
+        about=dict(about or {}),
+    )
+    write_atomic(temporary / CARD, card.model_dump_json(indent=2) + "\n")
+    replace_folder(temporary, folder)
+
+
+def replace_folder(temporary: Path, folder: Path) -> None:
+    """Put a finished folder in place of `folder`; what was there before is removed afterwards."""
+    for path in temporary.iterdir():
+        with path.open("rb+") as handle:
+            os.fsync(handle.fileno())
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_card(folder: Path) -> Card:
+    """The JSON of a checkpoint. Raises `InputError` when there is none or it is not whole."""
+    path = folder / CARD
+    if not path.is_file():
+        raise InputError(f"{folder}: no checkpoint of a retriever ({CARD} is missing); train first")
+    try:
+        card = Card.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(
+            f"{path}: not a retriever's card ({error.error_count()} errors); train again"
+        ) from error
+    if not (folder / WEIGHTS).is_file() or _sha256(folder / WEIGHTS) != card.weights_sha256:
+        raise InputError(f"{folder / WEIGHTS}: missing or not the file that {CARD} speaks of; train again")
+    return card
+
+
+def load(folder: Path, device: torch.device, base: str | Path | None = None) -> tuple[CirModel, Card]:
+    """Build the model of a checkpoint; `base` overrides where the base lies, not which one it is.
+
+    Raises `InputError` for a broken checkpoint, `UsageError` for one of another base or of other wording.
+    """
+    card = read_card(folder)
+    where = base or card.base
+    if base_digest(where) != card.base_digest:
+        raise UsageError(
+            f"{folder}: is a checkpoint of another model than {where}; pass its own --base-model"
+        )
+    if card.wording != wording_digest():
+        raise UsageError(f"{folder}: was trained with other prompts than this version has; train again")
+    model = CirModel(where, ModelSettings(**card.settings), device)
+    load_into(model, folder)
+    return model, card
+
+
+def load_into(model: CirModel, folder: Path) -> None:
+    """Fill a built model with a checkpoint's weights; every name and shape must agree."""
+    try:
+        found = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder / WEIGHTS}: cannot be read ({error}); train again") from error
+    wanted = model.trained()
+    if {n: v.shape for n, v in found.items()} != {n: v.shape for n, v in wanted.items()}:
+        strange = sorted(found.keys() ^ wanted.keys()) or ["shapes"]
+        raise UsageError(f"{folder}: is a checkpoint of another model (differs in {strange[0]}); train again")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(found[name])
+
+
+def base_digest(base: str | Path) -> str:
+    """Identity of a base model: its configuration and its weights (of large files: size and header)."""
+    folder = Path(base)
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
+    if len(files) < 2:
+        raise UsageError(f"{base}: is no model folder (config.json and *.safetensors); check BASE_MODEL")
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            if size <= WHOLE_FILE_BYTES:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+            else:
+                length = int.from_bytes(handle.read(8), "little")
+                digest.update(json.dumps([path.name, size]).encode() + handle.read(length))
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

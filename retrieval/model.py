@@ -1,0 +1,155 @@
+"""The retriever: an image-text-to-text model whose state after `<emb>` is the embedding, for queries and
+images alike.
+
+`<emb>`'s input row is a parameter of its own, put in place by a hook: it is trained under LoRA too, and no
+vocabulary has to grow. Training all (`full`), low-rank adapters (`lora`) or all but the vision tower
+(`frozen_tower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText
+
+from annotate.errors import UsageError
+from retrieval.gradcache import Embedded
+from retrieval.inputs import Batch, Reader, Spoken
+from retrieval.objective import Temperature, chain_nll
+
+Tuning = Literal["full", "lora", "frozen_tower"]
+TOWER_NAMES = ("vision", "visual")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What a checkpoint needs besides its weights to be built again."""
+
+    tuning: Tuning = "lora"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    projection: int = 0  # 0: the state itself is the embedding
+    temperature: float = 0.02
+    learned_temperature: bool = True
+
+
+def choose_device(asked: str = "auto") -> torch.device:
+    """`auto` takes a GPU when there is one. Raises `UsageError` when a GPU is asked for and absent."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {asked!r} is unknown; use auto, cpu or cuda")
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda was asked for, but there is no GPU here; use --device cpu")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class CirModel(nn.Module):
+    """Backbone + `<emb>` row + optional projection + temperature."""
+
+    def __init__(self, base: str | Path, settings: ModelSettings, device: torch.device) -> None:
+        super().__init__()
+        self.settings = settings
+        self.reader = Reader(base)
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        backbone: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, use_safetensors=True)
+        table = backbone.get_input_embeddings()
+        if self.reader.emb_id >= table.num_embeddings:
+            backbone.resize_token_embeddings(self.reader.emb_id + 1, mean_resizing=False)
+            table = backbone.get_input_embeddings()
+        # starts as the mean row, which every layer has seen the like of
+        self.emb_row = nn.Parameter(table.weight.detach().float().mean(dim=0))
+        if settings.tuning == "lora":
+            config = LoraConfig(
+                r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=_linear_names(backbone)
+            )
+            backbone = inject_adapter_in_model(config, backbone)
+        self.backbone = backbone
+        backbone.get_input_embeddings().register_forward_hook(self._put_emb_row)
+        self.projection = nn.Linear(table.embedding_dim, settings.projection) if settings.projection else None
+        self.temperature = Temperature(settings.temperature, settings.learned_temperature)
+        for name, parameter in backbone.named_parameters():
+            if settings.tuning == "lora":
+                parameter.requires_grad_("lora_" in name)
+            else:
+                parameter.requires_grad_(settings.tuning == "full" or not _of_tower(name))
+            if parameter.requires_grad and dtype == torch.bfloat16:
+                parameter.data = parameter.data.float()  # master weights; products run under autocast
+        self.to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.emb_row.device
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.settings.projection or int(self.emb_row.shape[0])
+
+    def checkpoint_activations(self) -> None:
+        """Trade time for memory: keep no activations of the backbone's layers."""
+        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def forward(self, batch: Batch) -> Embedded:
+        """Unit vectors [b, dim] from the state after `<emb>` entered, and the chain's loss where labels say
+        so."""
+        placed = batch.to(self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            states: Tensor = self.backbone.base_model(**placed.inputs, use_cache=False).last_hidden_state
+            rows = torch.arange(len(states), device=self.device)
+            last = states[rows, placed.ends]
+            nll, tokens = chain_nll(states, placed.labels, self.backbone.get_output_embeddings())
+        vectors = last.float() if self.projection is None else self.projection(last.float())
+        return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
+
+    @torch.no_grad()
+    def write_chains(self, turns: Sequence[Spoken], max_tokens: int = 512) -> list[list[int]]:
+        """Greedy continuation of each turn, without its end token; cut at `max_tokens`."""
+        inputs = {name: value.to(self.device) for name, value in self.reader.generation_inputs(turns).items()}
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            found: Tensor = self.backbone.generate(
+                **inputs,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                eos_token_id=self.reader.end_id,
+                pad_token_id=self.reader.pad_id,
+                suppress_tokens=[self.reader.emb_id, self.reader.image_token_id],
+            )
+        rows = found[:, inputs["input_ids"].shape[1] :].tolist()
+        return [row[: row.index(self.reader.end_id)] if self.reader.end_id in row else row for row in rows]
+
+    def trained(self) -> dict[str, Tensor]:
+        """What training may change, by name: the content of a checkpoint."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad or name in _ALWAYS}
+
+    def _put_emb_row(self, _: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        here = (arguments[0] == self.reader.emb_id).unsqueeze(-1)
+        return torch.where(here, self.emb_row.to(output.dtype), output)
+
+
+_ALWAYS = ("temperature.log_scale",)
+
+
+def parameter_counts(model: CirModel) -> tuple[int, int]:
+    """All parameters and the trained ones."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
+
+
+def _of_tower(name: str) -> bool:
+    return any(part.startswith(TOWER_NAMES) for part in name.split("."))
+
+
+def _linear_names(backbone: nn.Module) -> list[str]:
+    """Every linear layer of the language model; neither the vision tower nor the vocabulary's head."""
+    head = cast(Any, backbone).get_output_embeddings()
+    return [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and not _of_tower(name)
+    ]

@@ -1,0 +1,159 @@
+"""The real architectures with small random weights: embed, write, train a step, save, reload."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from annotate.errors import InputError, UsageError
+from retrieval import checkpoint
+from retrieval.conversation import image_prompt, query_prompt
+from retrieval.inputs import Spoken
+from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
+from tests.retrieval import tiny_models
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+CPU = torch.device("cpu")
+BUILDERS = {"qwen2_5_vl": tiny_models.qwen, "idefics3": tiny_models.idefics}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return BUILDERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def turns(model: CirModel) -> list[Spoken]:
+    return [
+        model.reader.user_turn(picture(1), query_prompt("is red <image> with long sleeves")),
+        model.reader.user_turn(picture(2), query_prompt("shorter")),
+        model.reader.user_turn(picture(3), image_prompt()),
+    ]
+
+
+def test_a_vector_does_not_depend_on_its_batch_and_a_modification_holds_no_special_token(base: Path) -> None:
+    model = CirModel(base, ModelSettings(), CPU).eval()
+    reader = model.reader
+    chains = [reader.chain_ids("caption: red dress"), reader.chain_ids("x"), []]
+    spoken = turns(model)
+    assert spoken[0].ids.count(reader.image_token_id) == spoken[2].ids.count(reader.image_token_id)
+    with torch.no_grad():
+        together = model(reader.embedding_batch(spoken, chains)).vectors
+        for index, (turn, chain) in enumerate(zip(spoken, chains, strict=True)):
+            alone = model(reader.embedding_batch([turn], [chain])).vectors[0]
+            torch.testing.assert_close(together[index], alone, atol=1e-5, rtol=1e-4)
+    assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    assert (together[0] - together[2]).abs().max() > 1e-3
+
+
+def test_the_vector_is_the_state_after_emb_entered_and_its_row_is_trained_under_lora(base: Path) -> None:
+    model = CirModel(base, ModelSettings(tuning="lora", lora_rank=2), CPU).eval()
+    batch = model.reader.embedding_batch(turns(model), [[], [], []])
+    assert batch.inputs["input_ids"][torch.arange(3), batch.ends].tolist() == [model.reader.emb_id] * 3
+    before = model(batch).vectors
+    (before * torch.randn_like(before)).sum().backward()
+    assert model.emb_row.grad is not None and model.emb_row.grad.abs().max() > 0
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    assert all("lora_" in name for name in trained if name not in ("emb_row", "temperature.log_scale"))
+    assert any("lora_" in name for name in trained)
+    assert not any("vision" in name or "visual" in name for name in trained)
+    assert parameter_counts(model)[1] < parameter_counts(model)[0] / 5
+    with torch.no_grad():
+        model.emb_row.add_(torch.randn_like(model.emb_row))
+        assert (model(batch).vectors - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("tuning", "tower"), [("full", True), ("frozen_tower", False)])
+def test_full_tuning_trains_the_tower_and_frozen_tower_does_not(base: Path, tuning: str, tower: bool) -> None:
+    model = CirModel(base, ModelSettings(tuning=tuning), CPU)  # type: ignore[arg-type]
+    model.checkpoint_activations()
+    model.train()
+    done = model(model.reader.embedding_batch(turns(model), [[5, 6], [7], [8]]))
+    (done.vectors.sum() + done.chain_nll).backward()
+    moved = [name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert any(".layers.0." in name for name in moved)
+    assert any("vision" in name or "visual" in name for name in moved) == tower
+
+
+def test_written_chains_equal_step_by_step_greedy_and_prefill_the_same_as_gold_ones(base: Path) -> None:
+    model = CirModel(base, ModelSettings(), CPU).eval()
+    spoken = turns(model)
+    written = model.write_chains(spoken, max_tokens=4)
+    banned = [model.reader.emb_id, model.reader.image_token_id]
+    for turn, chain in zip(spoken, written, strict=True):
+        slow: list[int] = []
+        while len(slow) < 4:
+            row = Spoken((*turn.ids, *slow), turn.pixels)
+            inputs = model.reader.generation_inputs([row])
+            with torch.no_grad():
+                logits = model.backbone(**inputs).logits[0, -1]
+            logits[banned] = -torch.inf
+            slow.append(int(logits.argmax()))
+            if slow[-1] == model.reader.end_id:
+                slow.pop()
+                break
+        assert chain == slow
+    batch = model.reader.embedding_batch(spoken, written)
+    assert batch.labels[0, batch.ends[0]] == model.reader.end_id, "the model learns to end its chain"
+
+
+def test_a_trained_step_survives_saving_and_loading(base: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = CirModel(base, ModelSettings(lora_rank=2, projection=7), CPU)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    batch = model.reader.embedding_batch(turns(model), [[5, 6], [7], [8]])
+    first = model(batch)
+    (first.vectors[:, 0].sum() + first.chain_nll * model.temperature()).backward()
+    optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        after = model(batch).vectors
+    assert after.shape == (3, 7) and (after - first.vectors).abs().max() > 1e-3
+    checkpoint.save(model, base, tmp_path / "model", {"steps": 1})
+    checkpoint.save(model, base, tmp_path / "model", {"steps": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    loaded, card = checkpoint.load(tmp_path / "model", CPU)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.eval()(batch).vectors, after, atol=0, rtol=0)
+    assert card.about == {"steps": 2}
+    assert loaded.temperature.log_scale.item() == model.temperature.log_scale.item()
+
+
+def test_a_checkpoint_of_another_model_or_cut_short_is_refused(tmp_path: Path) -> None:
+    first, second = (tiny_models.idefics(tmp_path / str(seed), seed) for seed in (1, 2))
+    model = CirModel(first, ModelSettings(lora_rank=2), CPU)
+    folder = tmp_path / "model"
+    checkpoint.save(model, first, folder)
+    with pytest.raises(UsageError, match="is a checkpoint of another model than"):
+        checkpoint.load(folder, CPU, base=second)
+    with pytest.raises(UsageError, match="is no model folder"):
+        checkpoint.load(folder, CPU, base=tmp_path / "gone")
+    with pytest.raises(UsageError, match="checkpoint of another model"):
+        checkpoint.load_into(CirModel(first, ModelSettings(lora_rank=3), CPU), folder)
+    weights = folder / checkpoint.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"missing or not the file that retriever\.json speaks of"):
+        checkpoint.load(folder, CPU)
+    with pytest.raises(InputError, match="no checkpoint of a retriever"):
+        checkpoint.load(tmp_path / "nowhere", CPU)
+
+
+def test_a_model_without_image_input_and_a_gpu_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="model of type llama has no image input"):
+        CirModel(tiny_models.text_only(tmp_path / "text"), ModelSettings(), CPU)
+    with pytest.raises(UsageError, match="no model that transformers loads"):
+        CirModel(tmp_path / "nowhere", ModelSettings(), CPU)
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="there is no GPU here"):
+            choose_device("cuda")
+    assert choose_device("cpu") == CPU
