@@ -51,6 +51,12 @@ async def measure(url: str, count: int, concurrency: int) -> dict[str, tuple[flo
             kept = [question(f"kept {i}", image(i)) for i in range(count)]
             results["image by uuid, journalled"] = await cost(ask, kept)
             results["from the journal"] = await cost(ask, kept)
+    async with TeacherClient(f"{url}/slow/v1", "test", None, FakeImages(30_000), concurrency) as client:
+        slow = [question(f"slow {i}", image(i)) for i in range(count)]
+        results["a teacher of 0.3 s an answer"] = await cost(client.ask, slow)
+        with tempfile.TemporaryDirectory(dir=ROOT) as folder, Journal(Path(folder)) as journal:
+            ask = answered_ask(journal, client.ask)
+            results["the same, journalled"] = await cost(ask, slow)
     async with TeacherClient(f"{url}/ok/v1", "test", None, FakeImages(200_000), concurrency) as client:
         large = [question(f"large {i}", f"large {i}") for i in range(count // 4)]
         results["image inline, 200 kB"] = await cost(client.ask, large)
