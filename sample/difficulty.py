@@ -163,11 +163,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--domain", choices=("garments", "scenes"), required=True)
     parser.add_argument("--pictures", type=int, default=20000)
     parser.add_argument("--held-out", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=6000, help="of 256 pictures, for the probe")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-    print(
-        json.dumps(asdict(measure(arguments.domain, arguments.pictures, arguments.held_out, arguments.seed)))
-    )
+    given = parser.parse_args(argv)
+    print(json.dumps(asdict(measure(given.domain, given.pictures, given.held_out, given.seed, given.steps))))
     return 0
 
 

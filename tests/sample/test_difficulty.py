@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from sample.difficulty import fit_probe, measure
-from sample.vocabulary import Domain
+from sample.difficulty import fit_probe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("domain", ["garments", "scenes"])
-def test_nearest_picture_and_thumbnail_probe_stay_below_a_quarter(domain: Domain) -> None:
-    found = measure(domain, pictures=2000, held_out=150, steps=1000)
-    assert found.nearest_exact < 0.25
-    assert found.probe_exact < 0.25
-    # Guessing alone gets fewer aspects right, so both did learn something and the bound says something.
-    assert found.probe_aspects > 0.3
+@pytest.mark.parametrize(("domain", "guessing"), [("garments", 0.33), ("scenes", 0.55)])
+def test_nearest_picture_and_thumbnail_probe_stay_below_a_quarter(domain: str, guessing: float) -> None:
+    command = [sys.executable, "-m", "sample.difficulty", "--domain", domain]
+    command += ["--pictures", "2000", "--held-out", "150", "--steps", "1000"]
+    # One BLAS thread: on a busy machine several wait for each other, and it takes minutes for seconds.
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    printed = subprocess.run(command, check=True, capture_output=True, env=env, cwd=REPOSITORY).stdout
+    found = json.loads(printed)
+    assert found["nearest_exact"] < 0.25
+    assert found["probe_exact"] < 0.25
+    # Better than naming the commonest value each time: the probe did learn, so the bound says something.
+    assert found["probe_aspects"] > guessing
 
 
 def test_probe_learns_what_a_thumbnail_shows() -> None:
