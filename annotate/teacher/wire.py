@@ -14,6 +14,7 @@ from annotate.teacher.retry import BadReply
 from annotate.text import plain
 
 TOP_LOGPROBS = 20
+_LEAST = -9999.0  # what vLLM gives for an impossible token; exp of it is 0
 
 
 class EncodedImage(Protocol):
@@ -153,10 +154,14 @@ def _letters(logprobs: Any, choices: tuple[str, ...]) -> tuple[tuple[str, float]
     sums: dict[str, float] = {}
     for top in tops if isinstance(tops, list) else []:
         token, value = (top.get("token"), top.get("logprob")) if isinstance(top, dict) else (None, None)
-        if isinstance(token, str) and isinstance(value, int | float) and not math.isnan(value):
+        if (
+            isinstance(token, str)
+            and isinstance(value, float | int)
+            and value <= 0
+            and token.strip() in choices
+        ):
             letter = token.strip()
-            if letter in choices:
-                sums[letter] = sums.get(letter, 0.0) + math.exp(min(value, 0.0))
+            sums[letter] = sums.get(letter, 0.0) + math.exp(max(value, _LEAST))
     if not sums:
         raise BadReply("no_logprobs", f"no log-probability for any of {', '.join(choices)}")
     return tuple((c, math.log(sums[c])) for c in choices if sums.get(c, 0.0) > 0.0)
