@@ -1,4 +1,4 @@
-"""`python -m annotate doctor`: is everything there that a run with these settings needs, and the cure if not."""
+"""`python -m annotate doctor`: is everything there that a run with these settings needs; else the cure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def doctor(run: RunSettings, api_key: str | None = None) -> list[Finding]:
         except CirError as error:  # each says the cure after its last semicolon
             what, _, cure = str(error).rpartition("; ")
             findings.append(Finding("fail", what or cure, cure if what else ""))
-    return findings
+    return list(dict.fromkeys(findings))  # two checks may stumble over the same thing
 
 
 def shown(findings: Iterable[Finding]) -> str:

