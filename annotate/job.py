@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from annotate.checks import CHECKS
+from annotate.checks import Check, choose
 from annotate.datasets import annotation_digest, check_missing, find_images, load_aspects, load_triplets
 from annotate.datasets.layouts import FoundImages
 from annotate.errors import RunIncomplete, TeacherRefused
-from annotate.images import ImageProblem, ImageStore
+from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
 from annotate.progress import Snapshot, duration
 from annotate.prompts import load_prompts
-from annotate.report import write_report
+from annotate.report import stored_pictures, write_report
 from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.pending import Pending, count_pending
@@ -36,7 +36,7 @@ from annotate.teacher.client import Stats, TeacherClient
 from annotate.teacher.launch import served_name
 from annotate.teacher.pool import Patience
 from annotate.teacher.probe import check_server
-from annotate.teacher.request import Ask, Picture, Request, Sampling
+from annotate.teacher.request import Ask, Request, Sampling
 from annotate.teacher.server import start_server
 from schemas.manifest import Manifest
 from schemas.row import Row
@@ -66,11 +66,15 @@ class Prepared:
     plan: Plan
     images: FoundImages
     aspects: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    checks: tuple[Check, ...]
 
 
 def prepare(configuration: Configuration) -> Prepared:
     """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
     settings = configuration.run
+    thresholds = checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)})
+    checks = choose(settings.checks, thresholds)
     where = (settings.dataset, settings.split, settings.root, settings.category)
     triplets = load_triplets(*where)
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
@@ -79,7 +83,8 @@ def prepare(configuration: Configuration) -> Prepared:
     images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
     check_missing(images, allow=settings.allow_missing)
     aspects = load_aspects(settings.dataset, settings.root)
-    return Prepared(settings, published_settings(configuration), plan, images, aspects)
+    shown = published_settings(configuration)
+    return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
 
 
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
@@ -101,8 +106,8 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             rows=out / SHARD_ROWS,
             source=settings.source,
             caption_mode=settings.caption_mode,
-            checks=tuple(check for check in CHECKS if not settings.checks or check.name in settings.checks),
-            thresholds=checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)}),
+            checks=prepared.checks,
+            thresholds=prepared.thresholds,
         )
         watch.say(_size(plan, prepared.images))
         pending = await count_pending(plan, tools, journal.get, journal.count)
@@ -125,7 +130,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             thresholds=tools.thresholds,
         )
         manifest = publish(plan, [result.path for result in results], out, origin)
-        write_report(out, manifest, _stored_picture(images), prepared.shown)
+        write_report(out, manifest, stored_pictures(images), prepared.shown)
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
     return manifest
@@ -264,16 +269,6 @@ def _cost(pending: Pending, journal: Journal) -> str:
     )
     changed = journal.explain(pending.example) if pending.example is not None and journal.count else ()
     return words + (f" (answered before with another {', '.join(changed)})" if changed else "")
-
-
-def _stored_picture(images: ImageStore) -> Callable[[str], bytes | None]:
-    def read(digest: str) -> bytes | None:
-        try:
-            return images.encoded(Picture(digest, images.recipe.name)).data
-        except ImageProblem:
-            return None
-
-    return read
 
 
 async def _never_asked(request: Request) -> NoReturn:
