@@ -86,6 +86,14 @@ class Reader:
         pad = self.tokenizer.pad_token_id
         self.pad_id = self.end_id if pad is None else int(pad)
 
+    def save(self, folder: Path) -> None:
+        """Write tokenizer (with `<emb>`), chat template and image processor beside an exported model."""
+        if self.qwen:
+            self.image_processor.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        else:
+            self.processor.save_pretrained(folder)
+
     def user_turn(self, image: Image.Image, text: str) -> Spoken:
         """The conversation up to where the assistant begins."""
         content = [{"type": "image"}, {"type": "text", "text": text}]

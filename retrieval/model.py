@@ -37,6 +37,7 @@ class ModelSettings:
     projection: int = 0  # 0: the state itself is the embedding
     temperature: float = 0.02
     learned_temperature: bool = True
+    init_seed: int = 0  # of the adapters and the projection
 
 
 def choose_device(asked: str = "auto") -> torch.device:
@@ -58,25 +59,31 @@ class CirModel(nn.Module):
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         backbone: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, use_safetensors=True)
         table = backbone.get_input_embeddings()
-        if self.reader.emb_id >= table.num_embeddings:
-            backbone.resize_token_embeddings(self.reader.emb_id + 1, mean_resizing=False)
-            table = backbone.get_input_embeddings()
         # starts as the mean row, which every layer has seen the like of
         self.emb_row = nn.Parameter(table.weight.detach().float().mean(dim=0))
-        if settings.tuning == "lora":
-            config = LoraConfig(
-                r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=_linear_names(backbone)
-            )
-            backbone = inject_adapter_in_model(config, backbone)
+        if self.reader.emb_id >= (rows := table.num_embeddings):
+            backbone.resize_token_embeddings(self.reader.emb_id + 1, mean_resizing=False)
+            with torch.no_grad():  # never read (the hook below) and never written: the same in every run
+                backbone.get_input_embeddings().weight[rows:] = 0
+                backbone.get_output_embeddings().weight[rows:] = 0
+        with torch.random.fork_rng():  # new weights are a function of the settings
+            torch.manual_seed(settings.init_seed)
+            if settings.tuning == "lora":
+                names = linear_names(backbone)
+                adapters = LoraConfig(
+                    r=settings.lora_rank, lora_alpha=settings.lora_alpha, target_modules=names
+                )
+                backbone = inject_adapter_in_model(adapters, backbone)
+            dim = table.embedding_dim
+            self.projection = nn.Linear(dim, settings.projection) if settings.projection else None
         self.backbone = backbone
         backbone.get_input_embeddings().register_forward_hook(self._put_emb_row)
-        self.projection = nn.Linear(table.embedding_dim, settings.projection) if settings.projection else None
         self.temperature = Temperature(settings.temperature, settings.learned_temperature)
         for name, parameter in backbone.named_parameters():
             if settings.tuning == "lora":
                 parameter.requires_grad_("lora_" in name)
             else:
-                parameter.requires_grad_(settings.tuning == "full" or not _of_tower(name))
+                parameter.requires_grad_(settings.tuning == "full" or not of_tower(name))
             if parameter.requires_grad and dtype == torch.bfloat16:
                 parameter.data = parameter.data.float()  # master weights; products run under autocast
         self.to(device)
@@ -93,7 +100,7 @@ class CirModel(nn.Module):
 
     def checkpoint_activations(self) -> None:
         """Trade time for memory: keep no activations of the backbone's layers."""
-        self.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.backbone.activation_checkpointing_enable({"use_reentrant": False})
 
     def forward(self, batch: Batch) -> Embedded:
         """Unit vectors [b, dim] from the state after `<emb>` entered, and the chain's loss where labels say
@@ -141,15 +148,15 @@ def parameter_counts(model: CirModel) -> tuple[int, int]:
     return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
 
 
-def _of_tower(name: str) -> bool:
+def of_tower(name: str) -> bool:
     return any(part.startswith(TOWER_NAMES) for part in name.split("."))
 
 
-def _linear_names(backbone: nn.Module) -> list[str]:
+def linear_names(backbone: nn.Module) -> list[str]:
     """Every linear layer of the language model; neither the vision tower nor the vocabulary's head."""
     head = cast(Any, backbone).get_output_embeddings()
     return [
         name
         for name, module in backbone.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and not _of_tower(name)
+        if isinstance(module, nn.Linear) and module is not head and not of_tower(name)
     ]

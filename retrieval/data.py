@@ -1,0 +1,110 @@
+"""The endless stream of training examples: streamed row groups, seeded order, datasets mixed by weight.
+
+The order is a function of the seed alone: example number n is the same in every run, so a run resumes by
+skipping the n examples that it has seen. Skipping reads no image.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from annotate.datasets import join_captions
+from annotate.errors import UsageError
+from retrieval.objective import image_key
+from retrieval.sources import Source, read_group, row_chain, row_groups
+from schemas.triplet import CaptionMode
+
+TrainCaptions = Literal["clip4cir", "and"]
+CLIP4CIR_MIX: tuple[CaptionMode, ...] = ("clip4cir", "reversed", "first", "second")
+WINDOW_GROUPS = 2  # row groups shuffled together: what is in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One triplet to train on; images by path, the positives that must not be pushed away by key."""
+
+    triplet_id: str
+    text: str
+    chain: str
+    reference: Path
+    reference_digest: str
+    target: Path
+    target_digest: str
+    target_key: int
+    positive_keys: tuple[int, ...]
+    hard: tuple[Path, ...]
+    hard_keys: tuple[int, ...]
+
+
+def examples(
+    sources: Sequence[Source],
+    seed: int,
+    skip: int = 0,
+    weights: Mapping[str, float] | None = None,
+    captions: TrainCaptions = "clip4cir",
+    hard_negatives: int = 0,
+) -> Iterator[Example]:
+    """The stream from example number `skip` on; it never ends.
+
+    `weights` by dataset name (default: by rows). FashionIQ's `captions`: "clip4cir" takes c1 and c2, c2 and
+    c1, c1 or c2 with a quarter each, "and" always the starter kit's form. `hard_negatives`: so many of
+    CIRR's other members.
+    """
+    chances = [
+        (weights or {}).get(source.dataset, 1.0 if weights else float(source.n_rows)) for source in sources
+    ]
+    if any(chance < 0 for chance in chances) or not sum(chances):
+        raise UsageError(
+            f"dataset weights {dict(weights or {})} leave nothing to train on; name what to train on"
+        )
+    choice = random.Random(f"{seed} mix")
+    streams = [_rows(source, random.Random(f"{seed} {source.out.name} order")) for source in sources]
+    number = 0
+    while True:
+        picked = choice.choices(range(len(sources)), chances)[0]
+        row = next(streams[picked])
+        if number >= skip:
+            rng = random.Random(f"{seed} {number}")
+            yield _example(row, sources[picked], rng, captions, hard_negatives)
+        number += 1
+
+
+def _rows(source: Source, rng: random.Random) -> Iterator[dict[str, Any]]:
+    """Rows of a source for ever: row groups in a new order each epoch, rows shuffled in a window of a few."""
+    groups = row_groups(source)
+    while True:
+        rng.shuffle(groups)
+        for start in range(0, len(groups), WINDOW_GROUPS):
+            rows = [
+                row
+                for path, index, _ in groups[start : start + WINDOW_GROUPS]
+                for row in read_group(path, index)
+            ]
+            rng.shuffle(rows)
+            yield from rows
+
+
+def _example(
+    row: dict[str, Any], source: Source, rng: random.Random, captions: TrainCaptions, hard_negatives: int
+) -> Example:
+    mode: CaptionMode = "and" if captions == "and" else rng.choice(CLIP4CIR_MIX)
+    others = [name for name in row["subset"] if name not in (row["reference"], row["target"])]
+    others = [name for name in rng.sample(others, len(others)) if name in source.images][:hard_negatives]
+    fitting = (row["target"], *row["positives"], *row["also_matches"])
+    return Example(
+        triplet_id=row["triplet_id"],
+        text=join_captions(tuple(row["modifications"]), mode),
+        chain=row_chain(row),
+        reference=source.images[row["reference"]],
+        reference_digest=row["reference_digest"],
+        target=source.images[row["target"]],
+        target_digest=row["target_digest"],
+        target_key=image_key(source.dataset, row["target"]),
+        positive_keys=tuple(image_key(source.dataset, name) for name in fitting),
+        hard=tuple(source.images[name] for name in others),
+        hard_keys=tuple(image_key(source.dataset, name) for name in others),
+    )

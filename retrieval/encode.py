@@ -1,0 +1,186 @@
+"""Embeddings to disk, part by part: names, image digests and unit vectors, keyed by the model and the
+images' bytes.
+
+A part that is there already, for the same model and the same images, is read instead of computed: so an
+interrupted run goes on, and evaluation is a replay. Parts are safetensors; a gallery of 123,403 images is
+121 of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from annotate.errors import InputError
+from annotate.files import atomic_path, write_atomic
+from retrieval.checkpoint import Card
+from retrieval.conversation import image_prompt, query_prompt
+from retrieval.model import CirModel
+from retrieval.pictures import Pictures
+from retrieval.ranking import Scores
+
+PART = 1024
+INDEX = "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Unit vectors float32 [n, dim] and the image name of each row."""
+
+    names: tuple[str, ...]
+    vectors: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText:
+    """One query to embed: where its reference lies, the modification, and a chain if it is given."""
+
+    reference: Path
+    text: str
+    chain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQueries:
+    """Unit vectors [n, dim], the chain that stood before `<emb>` (None: none), seconds of writing and of
+    embedding."""
+
+    vectors: Scores
+    chains: tuple[str | None, ...]
+    writing_seconds: float
+    embedding_seconds: float
+
+
+def model_key(card: Card) -> str:
+    """What determines an embedding besides the image: base, trained weights, prompts."""
+    return hashlib.sha256(f"{card.base_digest} {card.weights_sha256} {card.wording}".encode()).hexdigest()
+
+
+def encode_images(
+    model: CirModel,
+    key: str,
+    paths: Mapping[str, Path],
+    folder: Path,
+    pictures: Pictures,
+    batch: int = 32,
+    part: int = PART,
+    say: Callable[[str], None] = lambda line: None,
+) -> Embeddings:
+    """Embed the images `paths` (name -> file) in their order, with parts kept in `folder`.
+
+    Raises `InputError` naming an image that cannot be read.
+    """
+    names = tuple(paths)
+    blocks: list[Scores] = []
+    files: list[str] = []
+    began = time.monotonic()
+    for rows in _parts(len(names), part):
+        chosen = names[rows]
+        digests = [pictures.digest(paths[name]) for name in chosen]
+        parts = (key, str(pictures.side), str(pictures.blank), *chosen, *digests)
+        file = folder / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
+        vectors = _read_part(file, chosen)
+        if vectors is None:
+            vectors = _embed_images(model, [paths[name] for name in chosen], pictures, batch)
+            with atomic_path(file) as temporary:
+                save_file({"vectors": vectors}, temporary, {"names": json.dumps(chosen)})
+        blocks.append(vectors)
+        files.append(file.name)
+        say(f"images {rows.stop}/{len(names)}  {rows.stop / (time.monotonic() - began):.0f}/s")
+    index = {"model": key, "images": len(names), "dim": model.dim, "parts": files}
+    write_atomic(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    return Embeddings(names, np.concatenate(blocks) if blocks else np.zeros((0, model.dim), np.float32))
+
+
+def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
+    """Everything that `encode_images` finished writing. Raises `InputError` if it did not, or for another
+    model."""
+    if not (folder / INDEX).is_file():
+        raise InputError(f"{folder}: no finished embeddings here; run python -m retrieval encode first")
+    index = json.loads((folder / INDEX).read_bytes())
+    if key is not None and index["model"] != key:
+        raise InputError(f"{folder}: embeddings of another model; run python -m retrieval encode again")
+    names: list[str] = []
+    blocks: list[Scores] = []
+    for name in index["parts"]:
+        found = _read_part(folder / name, None)
+        if found is None:
+            raise InputError(f"{folder / name}: is gone; run python -m retrieval encode again")
+        with safe_open(folder / name, framework="numpy") as opened:
+            names += json.loads(opened.metadata()["names"])
+        blocks.append(found)
+    return Embeddings(
+        tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, index["dim"]), np.float32)
+    )
+
+
+def encode_queries(
+    model: CirModel,
+    queries: Sequence[QueryText],
+    pictures: Pictures,
+    write_chain: bool,
+    batch: int = 32,
+    max_tokens: int = 512,
+    say: Callable[[str], None] = lambda line: None,
+) -> EncodedQueries:
+    """Embed queries; with `write_chain` the model writes each chain first, else the given one (or none) is
+    used."""
+    model.eval()
+    blocks: list[Scores] = []
+    chains: list[str | None] = []
+    writing = embedding = 0.0
+    for rows in _parts(len(queries), batch):
+        chosen = queries[rows]
+        turns = [model.reader.user_turn(pictures.load(q.reference), query_prompt(q.text)) for q in chosen]
+        began = time.monotonic()
+        if write_chain:
+            ids: list[list[int]] | None = model.write_chains(turns, max_tokens)
+            chains += [model.reader.text(row) for row in ids or []]
+        else:
+            given = [query.chain for query in chosen]
+            ids = None if given[0] is None else [model.reader.chain_ids(chain or "") for chain in given]
+            chains += given
+        writing += time.monotonic() - began
+        began = time.monotonic()
+        with torch.no_grad():
+            blocks.append(model(model.reader.embedding_batch(turns, ids)).vectors.cpu().numpy())
+        embedding += time.monotonic() - began
+        say(f"queries {rows.stop}/{len(queries)}  {(writing + embedding) / rows.stop * 1000:.0f} ms each")
+    return EncodedQueries(np.concatenate(blocks), tuple(chains), writing, embedding)
+
+
+def _embed_images(model: CirModel, paths: Sequence[Path], pictures: Pictures, batch: int) -> Scores:
+    model.eval()
+    blocks = []
+    for rows in _parts(len(paths), batch):
+        turns = [model.reader.user_turn(pictures.load(path), image_prompt()) for path in paths[rows]]
+        with torch.no_grad():
+            blocks.append(model(model.reader.embedding_batch(turns)).vectors.cpu().numpy())
+    result: Scores = np.concatenate(blocks)
+    return result
+
+
+def _read_part(file: Path, names: Sequence[str] | None) -> Scores | None:
+    """The vectors of a part, or None when it is not there, not whole, or of other names."""
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            found = json.loads(opened.metadata()["names"])
+            vectors: Scores = opened.get_tensor("vectors")
+    except (SafetensorError, OSError):
+        return None
+    return vectors if names is None or found == list(names) else None
+
+
+def _parts(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))

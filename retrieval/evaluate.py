@@ -1,0 +1,236 @@
+"""A model on a dataset by the dataset's protocol: gallery and queries embedded, scores, results, what they
+cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotate.datasets import (
+    annotation_digest,
+    categories,
+    find_images,
+    join_captions,
+    load_gallery,
+    load_triplets,
+)
+from annotate.errors import InputError, UsageError
+from retrieval.conversation import ChainMode
+from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries
+from retrieval.model import CirModel
+from retrieval.pictures import Pictures
+from retrieval.protocols import Expected, Result, circo_map, cirr_recall, fashioniq_recall
+from retrieval.queries import CircoText, GalleryMode, QueryMode, expand, fashioniq_gallery
+from retrieval.ranking import Scores, score_blocks
+from retrieval.schedule import Blank
+from retrieval.sources import Source
+from schemas.triplet import DATASETS, Dataset, Triplet
+
+EVALUATION_SPLIT = "val"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a user may choose of the protocols; the defaults are the most used ones (field.md)."""
+
+    gallery: GalleryMode = "original"
+    exclude_reference: bool = False
+    caption_mode: QueryMode = "clip4cir"
+    circo_text: CircoText = "relative"
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSet:
+    """One dataset split (FashionIQ: one category): its queries, its gallery in order, and where the images
+    lie."""
+
+    dataset: Dataset
+    split: str
+    category: str | None
+    triplets: tuple[Triplet, ...]
+    gallery: tuple[str, ...]
+    images: Mapping[str, Path]
+    expected: Expected
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A result with the scores and chains it was computed from (for explain and the bootstrap)."""
+
+    result: Result
+    scores: Scores
+    queries: EncodedQueries | None
+
+
+def open_eval_sets(
+    dataset: Dataset, root: Path, choices: Choices, split: str = EVALUATION_SPLIT, category: str | None = None
+) -> list[EvalSet]:
+    """The evaluation sets of a dataset: one, or one per FashionIQ category.
+
+    Raises `InputError` naming a gallery image or a query's reference that is missing, unless
+    `choices.allow_missing`: then queries without their images are left out and the counts say so.
+    """
+    chosen: list[str | None] = [category] if category else [*categories(dataset)] or [None]
+    return [_open(dataset, root, choices, split, each) for each in chosen]
+
+
+def evaluate(
+    model: CirModel,
+    key: str,
+    eval_set: EvalSet,
+    choices: Choices,
+    chain: ChainMode,
+    folder: Path,
+    *,
+    gold: Mapping[str, str] | None = None,
+    blank: Blank = "none",
+    recipe: str,
+    batch: int = 32,
+    max_tokens: int = 512,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Embed and score. `gold` (triplet id -> chain) is needed for chain "gold"; raises naming a query
+    without."""
+    pictures = Pictures(recipe)
+    gallery = {name: eval_set.images[name] for name in eval_set.gallery}
+    images = encode_images(model, key, gallery, folder, pictures, batch, say=say)
+    texts, spread = query_texts(eval_set, choices, gold if chain == "gold" else None, blank)
+    references = Pictures(recipe, blank=True) if blank == "image" else pictures
+    queries = encode_queries(model, texts, references, chain == "generated", batch, max_tokens, say)
+    vectors = np.stack([_mean(queries.vectors[rows]) for rows in spread])
+    scores = np.concatenate([block for _, block in score_blocks(vectors, images.vectors)])
+    return Evaluation(measure(eval_set, choices, scores), scores, queries)
+
+
+def chance(eval_set: EvalSet, choices: Choices, seed: int) -> Evaluation:
+    """Random scores by the same protocol."""
+    rows = len(_spread(eval_set, choices))
+    scores = np.random.default_rng(seed).random((rows, len(eval_set.gallery)), dtype=np.float32)
+    return Evaluation(measure(eval_set, choices, scores), scores, None)
+
+
+def measure(eval_set: EvalSet, choices: Choices, scores: Scores) -> Result:
+    """The dataset's protocol on a score matrix [rows, gallery]."""
+    if eval_set.dataset == "fashioniq":
+        return fashioniq_recall(
+            scores,
+            eval_set.gallery,
+            eval_set.triplets,
+            choices.exclude_reference,
+            gallery_mode=choices.gallery,
+            caption_mode=choices.caption_mode,
+            expected=eval_set.expected,
+        )
+    if eval_set.dataset == "cirr":
+        return cirr_recall(scores, eval_set.gallery, eval_set.triplets, expected=eval_set.expected)
+    return circo_map(
+        scores, eval_set.gallery, eval_set.triplets, circo_text=choices.circo_text, expected=eval_set.expected
+    )
+
+
+def query_texts(
+    eval_set: EvalSet, choices: Choices, gold: Mapping[str, str] | None = None, blank: Blank = "none"
+) -> tuple[list[QueryText], list[list[int]]]:
+    """Every text to embed, and for each score row the texts whose vectors are averaged."""
+    texts: list[QueryText] = []
+    spread: list[list[int]] = []
+    for triplet, ways in _spread(eval_set, choices):
+        if gold is not None and triplet.triplet_id not in gold:
+            raise InputError(
+                f"no gold chain of {triplet.triplet_id}; annotate this split, or use --chain generated"
+            )
+        spread.append(list(range(len(texts), len(texts) + len(ways))))
+        chain = gold[triplet.triplet_id] if gold is not None else None
+        for text in ways:
+            reference = eval_set.images[triplet.reference]
+            texts.append(QueryText(reference, "" if blank == "text" else text, chain))
+    return texts, spread
+
+
+def _spread(eval_set: EvalSet, choices: Choices) -> list[tuple[Triplet, list[str]]]:
+    """The triplet of each score row and the text or texts that it is asked by."""
+    if eval_set.dataset == "fashioniq":
+        queries = expand(eval_set.triplets, choices.caption_mode)
+        return [
+            (q.triplet, [join_captions(q.triplet.modifications, way) for way in q.joins]) for q in queries
+        ]
+    rows = []
+    for triplet in eval_set.triplets:
+        text = join_captions(triplet.modifications, "and")
+        if (
+            eval_set.dataset == "circo"
+            and choices.circo_text == "concept+relative"
+            and triplet.shared_concept
+        ):
+            text = f"{triplet.shared_concept} {text}"
+        rows.append((triplet, [text]))
+    return rows
+
+
+def _mean(vectors: Scores) -> Scores:
+    """Mean of unit vectors, of unit length again; one alone stays as it is, to the last bit."""
+    if len(vectors) == 1:
+        alone: Scores = vectors[0]
+        return alone
+    mean = vectors.mean(axis=0)
+    unit: Scores = np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
+    return unit
+
+
+def _open(dataset: Dataset, root: Path, choices: Choices, split: str, category: str | None) -> EvalSet:
+    triplets = load_triplets(dataset, split, root, category)
+    names: Sequence[str] = load_gallery(dataset, split, root, category)
+    if dataset == "fashioniq":
+        names = fashioniq_gallery(names, triplets, choices.gallery)
+    needed = dict.fromkeys([*names, *(triplet.reference for triplet in triplets)])
+    found = find_images(dataset, split, root, needed, category)
+    if found.missing and not choices.allow_missing:
+        raise InputError(
+            f"{root}: gallery image {found.missing[0]} and {len(found.missing) - 1} more are missing of "
+            f"{dataset} {split}; put them back, or pass --allow-missing and have the counts say so"
+        )
+    present = tuple(name for name in names if name in found.paths)
+    have = set(present)
+    kept = tuple(t for t in triplets if _askable(t, have, found.paths, dataset))
+    if not kept:
+        raise InputError(f"{root}: no query of {dataset} {split} has its images; check the root")
+    expected = Expected([t.triplet_id for t in triplets], names, choices.allow_missing)
+    digest = hashlib.sha256(annotation_digest(dataset, split, root, category).encode()).hexdigest()
+    return EvalSet(dataset, split, category, kept, present, found.paths, expected, digest)
+
+
+def _askable(triplet: Triplet, gallery: set[str], paths: Mapping[str, Any], dataset: str) -> bool:
+    needed = {triplet.target, *triplet.subset} if dataset == "cirr" else {triplet.target, *triplet.positives}
+    return triplet.reference in paths and all(name in gallery for name in needed if name is not None)
+
+
+def parse_roots(given: Sequence[str]) -> dict[Dataset, Path]:
+    """`DATASET=ROOT` each. Raises `UsageError` for anything else."""
+    roots: dict[Dataset, Path] = {}
+    for text in given:
+        dataset, equals, root = text.partition("=")
+        if not equals or dataset not in DATASETS:
+            raise UsageError(f"--eval {text!r} is not DATASET=ROOT with one of {', '.join(DATASETS)}")
+        roots[dataset] = Path(root)
+    return roots
+
+
+def default_roots(sources: Sequence[Source]) -> dict[Dataset, Path]:
+    """The validation splits beside the training data: the sample's three worlds, or the user's own roots."""
+    roots: dict[Dataset, Path] = {}
+    for source in sources:
+        root = Path(source.manifest.root)
+        roots[source.dataset] = root
+        if source.manifest.source == "sample":  # outputs/sample/<dataset>-seed<n>
+            for dataset in DATASETS:
+                beside = root.with_name(root.name.replace(source.dataset, dataset, 1))
+                if beside.is_dir():
+                    roots.setdefault(dataset, beside)
+    return roots

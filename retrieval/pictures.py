@@ -1,0 +1,63 @@
+"""Source images to pictures for the model: the same safe decoding and size as the annotation's, digest
+checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from pathlib import Path
+
+from PIL import Image
+
+from annotate.errors import InputError
+from annotate.images import ImageProblem, parse_recipe
+from annotate.images.decoding import decode
+
+KEPT_BYTES = 256 * 1024 * 1024
+DEFAULT_RECIPE = "fit448-q90-v1"
+
+
+class Pictures:
+    """Decodes images once while they fit into `KEPT_BYTES`; raises `InputError` naming an image that is not
+    right."""
+
+    def __init__(self, recipe: str = DEFAULT_RECIPE, blank: bool = False) -> None:
+        self.side = parse_recipe(recipe).longer_side
+        self.blank = blank
+        self._kept: OrderedDict[Path, tuple[str, Image.Image]] = OrderedDict()
+        self._bytes = 0
+
+    def digest(self, path: Path) -> str:
+        """sha256 of the source file, as the shards publish it."""
+        if path in self._kept:
+            return self._kept[path][0]
+        return hashlib.sha256(_read(path)).hexdigest()
+
+    def load(self, path: Path, digest: str | None = None) -> Image.Image:
+        """The picture; with `digest`, only if the source file still has it. Blank: grey of the same size."""
+        if path not in self._kept:
+            data = _read(path)
+            try:
+                image = decode(data, self.side)
+            except ImageProblem as error:
+                raise InputError(f"{path}: {error}; leave its triplets out") from error
+            self._keep(path, hashlib.sha256(data).hexdigest(), image)
+        found, image = self._kept[path]
+        self._kept.move_to_end(path)
+        if digest is not None and found != digest:
+            raise InputError(f"{path}: has changed since it was annotated; restore it or annotate again")
+        return Image.new("RGB", image.size, (128, 128, 128)) if self.blank else image
+
+    def _keep(self, path: Path, digest: str, image: Image.Image) -> None:
+        self._kept[path] = (digest, image)
+        self._bytes += 3 * image.width * image.height
+        while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._bytes -= 3 * gone.width * gone.height
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: image cannot be read ({error.strerror}); put it back") from error

@@ -1,0 +1,185 @@
+"""The shards that are trained on: an annotation run's OUT folder, by its manifest, checked before anything
+is read.
+
+Refused: an incomplete or missing manifest, CIRCO (evaluation only), an empty train set, files that are not
+the manifest's, images that are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from annotate.datasets import find_images
+from annotate.errors import InputError, UsageError
+from retrieval.conversation import chain_text
+from schemas.answers import Edit
+from schemas.manifest import Manifest
+from schemas.triplet import Dataset
+
+Rows = Literal["train", "annotations"]
+"""Which rows: the accepted ones, or accepted and rejected (the unfiltered ablation)."""
+
+COLUMNS = """
+    triplet_id dataset category reference reference_digest target target_digest modifications subset positives
+    also_matches caption rationale edits kept conclusion
+""".split()  # noqa: SIM905 (a list literal is longer to read)
+CHAIN_COLUMNS = ("caption", "rationale", "edits", "kept", "conclusion")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One checked OUT folder: its manifest, its Parquet files in order, its rows, and where each image
+    lies."""
+
+    out: Path
+    manifest: Manifest
+    files: tuple[Path, ...]
+    n_rows: int
+    images: dict[str, Path]
+
+    @property
+    def dataset(self) -> Dataset:
+        """fashioniq or cirr."""
+        return cast(Dataset, self.manifest.dataset)
+
+
+def default_sources(outputs: Path) -> list[Path]:
+    """Every complete `<outputs>/*-train` of one source: the user's own where there are any, else the
+    sample's."""
+    found: dict[str, list[Path]] = {"user": [], "sample": []}
+    for path in sorted(outputs.glob("*-train/manifest.json")):
+        manifest = read_manifest(path.parent)
+        if manifest.status == "complete" and manifest.dataset != "circo":
+            found[manifest.source].append(path.parent)
+    chosen = found["user"] or found["sample"]
+    if not chosen:
+        raise InputError(f"no complete *-train folder in {outputs}; run make annotate first, or pass --data")
+    return chosen
+
+
+def read_manifest(out: Path) -> Manifest:
+    """manifest.json of an OUT folder; raises `InputError` when it is not there or not one of ours."""
+    path = out / "manifest.json"
+    if not path.is_file():
+        raise InputError(f"{out}: no shards here (manifest.json is missing); run make annotate first")
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(
+            f"{path}: {error.error_count()} fields are wrong; run make annotate again"
+        ) from error
+
+
+def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train") -> Source:
+    """Check an OUT folder for training; `image_root` says where the dataset's root lies if it has moved."""
+    manifest = read_manifest(out)
+    if manifest.status != "complete":
+        raise InputError(f"{out}: its run is incomplete; run the same make annotate again to finish it")
+    if manifest.dataset == "circo":
+        raise InputError(f"{out}: CIRCO is for evaluation only; train on FashionIQ or CIRR")
+    if manifest.dataset not in get_args(Dataset):
+        raise InputError(f"{out}: dataset {manifest.dataset!r} is unknown; train on FashionIQ or CIRR")
+    chosen = {name: file for name, file in manifest.files.items() if name.startswith(f"{rows}/")}
+    n_rows = sum(file.rows for file in chosen.values())
+    if not n_rows:
+        raise InputError(f"{out}: no rows in {rows}/; nothing to train on, look into its report.html")
+    for name, file in chosen.items():
+        path = out / name
+        if not path.is_file():
+            raise InputError(f"{path}: is gone, but the manifest names it; run make annotate again")
+        with path.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
+                raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
+    files = tuple(out / name for name in sorted(chosen))
+    images = _find(manifest, files, image_root)
+    return Source(out, manifest, files, n_rows, images)
+
+
+def check_one_kind(sources: Sequence[Source]) -> None:
+    """Raise `UsageError` when sample and user data are mixed: the numbers would mean nothing."""
+    kinds = {source.manifest.source for source in sources}
+    if len(kinds) > 1:
+        raise UsageError(
+            "sample and user shards are not trained on together; pass folders of one kind as --data"
+        )
+
+
+def data_digest(sources: Sequence[Source]) -> str:
+    """sha256 over the manifests' files: what was trained on."""
+    parts = [
+        f"{s.manifest.job} {name} {file.sha256}"
+        for s in sources
+        for name, file in sorted(s.manifest.files.items())
+        if s.out / name in s.files
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def row_groups(source: Source) -> list[tuple[Path, int, int]]:
+    """(file, row group, rows) of a source, in file order."""
+    groups = []
+    for path in source.files:
+        metadata = pq.ParquetFile(path).metadata
+        groups += [
+            (path, index, metadata.row_group(index).num_rows) for index in range(metadata.num_row_groups)
+        ]
+    return groups
+
+
+def read_group(path: Path, index: int) -> list[dict[str, Any]]:
+    """The rows of one row group, training columns only."""
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read_row_group(index, columns=COLUMNS).to_pylist()
+    return rows
+
+
+def _find(manifest: Manifest, files: Sequence[Path], image_root: Path | None) -> dict[str, Path]:
+    """Paths of all images that the rows use, per category since an image may lie in its category's folder."""
+    by_category: dict[str | None, dict[str, str]] = {}
+    for path in files:
+        table = pq.ParquetFile(path)
+        for batch in table.iter_batches(columns=["triplet_id", "category", "reference", "target"]):
+            for row in batch.to_pylist():
+                names = by_category.setdefault(row["category"], {})
+                names[row["reference"]] = names[row["target"]] = row["triplet_id"]
+    root = image_root or Path(manifest.root)
+    if not root.is_dir():
+        raise InputError(f"{root}: the images' root is gone; pass where it lies now as --image-root")
+    found: dict[str, Path] = {}
+    for category, names in by_category.items():
+        images = find_images(cast(Dataset, manifest.dataset), manifest.split, root, names, category)
+        if images.missing:
+            first = images.missing[0]
+            raise InputError(
+                f"{root}: image {first} of {names[first]} and {len(images.missing) - 1} more are gone; "
+                f"put them back or pass --image-root"
+            )
+        found |= images.paths
+    return found
+
+
+def gold_chains(out: Path) -> dict[str, str]:
+    """The teacher's chain of every annotated row of an OUT folder, by triplet id, as the model would write
+    it."""
+    manifest = read_manifest(out)
+    chains: dict[str, str] = {}
+    for name in sorted(manifest.files):
+        if name.startswith("annotations/"):
+            for batch in pq.ParquetFile(out / name).iter_batches(columns=["triplet_id", *CHAIN_COLUMNS]):
+                for row in batch.to_pylist():
+                    chains[row["triplet_id"]] = row_chain(row)
+    if not chains:
+        raise InputError(f"{out}: no annotated rows; annotate the split that is evaluated")
+    return chains
+
+
+def row_chain(row: Mapping[str, Any]) -> str:
+    """The chain of a published row (as read from Parquet) as text."""
+    edits = [Edit.model_validate(edit) for edit in row["edits"]]
+    return chain_text(row["caption"], row["rationale"], edits, row["kept"], row["conclusion"])

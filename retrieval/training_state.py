@@ -1,0 +1,82 @@
+"""The state of a training run on disk: weights and AdamW's moments after a step, and the metrics up to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from annotate.files import atomic_path, write_atomic
+from retrieval import checkpoint, distributed
+from retrieval.model import CirModel
+
+MOMENTS = "optimiser.safetensors"
+MOMENT_KINDS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def save_state(
+    model: CirModel,
+    named: Mapping[str, torch.nn.Parameter],
+    base: str | Path,
+    optimiser: torch.optim.Optimizer,
+    out: Path,
+    done: int,
+) -> None:
+    """Write model and moments after `done` steps; an interruption leaves the state before, whole."""
+    moments = {
+        f"{kind}/{name}": optimiser.state[parameter][kind].cpu()
+        for name, parameter in named.items()
+        for kind in MOMENT_KINDS
+        if parameter in optimiser.state
+    }
+    # moments first and named by step; the checkpoint's card, replaced in one go, says which belong to it
+    with atomic_path(out / f"{done}-{MOMENTS}") as temporary:
+        save_file(moments, temporary)
+    checkpoint.save(model, base, out / "state", {"done": done})
+    for old in out.glob(f"*-{MOMENTS}"):
+        if old.name != f"{done}-{MOMENTS}":
+            old.unlink()
+
+
+def resume(
+    model: CirModel,
+    named: Mapping[str, torch.nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    out: Path,
+    say: Callable[[str], None],
+) -> int:
+    """Load the last state; the number of steps that it has done."""
+    if not (out / "state" / checkpoint.CARD).is_file():
+        return 0
+    done = int(checkpoint.read_card(out / "state").about["done"])
+    checkpoint.load_into(model, out / "state")
+    moments = load_file(out / f"{done}-{MOMENTS}")
+    for name, parameter in named.items():
+        if f"step/{name}" in moments:
+            optimiser.state[parameter] = {
+                kind: moments[f"{kind}/{name}"].to("cpu" if kind == "step" else parameter.device)
+                for kind in MOMENT_KINDS
+            }
+    say(f"going on at step {done}")
+    return done
+
+
+def cut_metrics(path: Path, start: int) -> list[dict[str, Any]]:
+    """The metrics up to the state that is resumed; what came after it is done again."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    kept: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # a line torn by a kill
+            break
+        if row["step"] >= start:
+            break
+        kept.append(row)
+    if distributed.rank() == 0 and lines:
+        write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
+    return kept

@@ -1,0 +1,121 @@
+"""What is refused as training data, each with its one line; the stream's order, skipping and captions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotate.errors import CirError, InputError, UsageError
+from retrieval.conversation import chain_part
+from retrieval.data import examples
+from retrieval.objective import image_key
+from retrieval.pictures import Pictures
+from retrieval.sources import check_one_kind, data_digest, default_sources, open_source
+from tests.retrieval import tiny_world
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tiny_world.cirr(tmp_path / "cirr", "train")
+
+
+def test_a_complete_folder_is_opened_with_its_rows_and_images(tmp_path: Path, root: Path) -> None:
+    source = open_source(tiny_world.published(tmp_path / "out", root))
+    assert (source.n_rows, source.dataset, len(source.images)) == (12, "cirr", 13)
+    assert len(data_digest([source])) == 64
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": "incomplete"}, "its run is incomplete"),
+        ({"dataset": "circo"}, "CIRCO is for evaluation only"),
+        ({"files": {}}, "nothing to train on"),
+        ({"root": "nowhere"}, "root is gone; pass where it lies now as --image-root"),
+    ],
+)
+def test_unusable_manifests_are_refused(tmp_path: Path, root: Path, changes: Any, words: str) -> None:
+    out = tiny_world.published(tmp_path / "out", root, **changes)
+    with pytest.raises(InputError, match=words):
+        open_source(out)
+
+
+def test_missing_broken_or_exchanged_files_are_refused(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(InputError, match=r"no shards here \(manifest\.json is missing\)"):
+        open_source(tmp_path)
+    out = tiny_world.published(tmp_path / "out", root)
+    part = out / "train" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes() + b"x")
+    with pytest.raises(InputError, match="is not the file that the manifest names"):
+        open_source(out)
+    part.unlink()
+    with pytest.raises(InputError, match="is gone, but the manifest names it"):
+        open_source(out)
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="fields are wrong"):
+        open_source(out)
+
+
+def test_images_that_are_gone_or_changed_are_named(tmp_path: Path, root: Path) -> None:
+    out = tiny_world.published(tmp_path / "out", root)
+    source = open_source(out)
+    example = next(examples([source], seed=0))
+    pictures = Pictures()
+    pictures.load(example.target, example.target_digest)
+    tiny_world.picture(example.target, 999)
+    with pytest.raises(InputError, match="has changed since it was annotated"):
+        Pictures().load(example.target, example.target_digest)
+    example.target.unlink()
+    with pytest.raises(
+        InputError, match=rf"image {example.target.stem} of cirr/train/\d+ and 0 more are gone"
+    ):
+        open_source(out)
+
+
+def test_a_moved_root_is_found_by_image_root(tmp_path: Path, root: Path) -> None:
+    out = tiny_world.published(tmp_path / "out", root, root="elsewhere")
+    assert open_source(out, image_root=root).n_rows == 12
+
+
+def test_default_sources_take_the_users_folders_before_the_samples(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(InputError, match="no complete"):
+        default_sources(tmp_path)
+    sample = tiny_world.published(tmp_path / "cirr-train", root, source="sample")
+    tiny_world.published(tmp_path / "half-train", root, status="incomplete")
+    assert default_sources(tmp_path) == [sample]
+    user = tiny_world.published(tmp_path / "user-cirr-train", root)
+    assert default_sources(tmp_path) == [user]
+    with pytest.raises(UsageError, match="sample and user shards are not trained on together"):
+        check_one_kind([open_source(sample), open_source(user)])
+
+
+def test_the_stream_is_the_same_every_time_and_skipping_equals_having_read(
+    tmp_path: Path, root: Path
+) -> None:
+    source = open_source(tiny_world.published(tmp_path / "out", root))
+    whole = list(islice(examples([source], seed=3, hard_negatives=2), 40))
+    assert list(islice(examples([source], seed=3, skip=17, hard_negatives=2), 23)) == whole[17:]
+    assert list(islice(examples([source], seed=4, hard_negatives=2), 40)) != whole
+    assert set(Counter(e.triplet_id for e in whole[:36]).values()) == {3}, "each epoch has every row once"
+
+
+def test_examples_carry_chain_positives_and_hard_negatives(tmp_path: Path, root: Path) -> None:
+    source = open_source(tiny_world.published(tmp_path / "out", root))
+    for example in islice(examples([source], seed=0, hard_negatives=2), 12):
+        index = int(example.triplet_id.rsplit("/", 1)[1])
+        assert chain_part(example.chain, "conclusion") == f"{tiny_world.COLOURS[(index + 1) % 6]} picture"
+        assert example.target_key == image_key("cirr", f"train-{index + 1}-0-img0")
+        assert example.positive_keys == (example.target_key,)
+        others = {f"train-{i}-0-img0" for i in range(index + 2, index + 6)}
+        assert {path.stem for path in example.hard} <= others and len(example.hard) <= 2
+
+
+def test_datasets_are_mixed_by_weight(tmp_path: Path, root: Path) -> None:
+    source = open_source(tiny_world.published(tmp_path / "out", root))
+    with pytest.raises(CirError, match="leave nothing to train on"):
+        next(examples([source], seed=0, weights={"cirr": 0.0}))
+    assert next(examples([source], seed=0, weights={"cirr": 2.0})).triplet_id.startswith("cirr/")

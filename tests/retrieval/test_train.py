@@ -1,0 +1,187 @@
+"""Training on tiny shards with a tiny real architecture: it learns, resumes exactly, stops at NaN; then
+evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from annotate.errors import InputError, OutputError, RunIncomplete
+from retrieval import checkpoint, train
+from retrieval.encode import encode_images, model_key, read_embeddings
+from retrieval.evaluate import Choices, chance, evaluate, open_eval_sets
+from retrieval.model import CirModel, ModelSettings
+from retrieval.pictures import Pictures
+from retrieval.protocols import mean_of
+from retrieval.schedule import TrainSettings, learning_rate, loss_weights
+from retrieval.sources import Source, open_source
+from tests.retrieval import tiny_models, tiny_world
+
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(steps=6, batch=4, chunk=3, learning_rate=3e-3, save_every=2, hard_negatives=1)
+MODEL = ModelSettings(tuning="full", temperature=0.05)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.idefics(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
+    folder = tmp_path_factory.mktemp("data")
+    return [open_source(tiny_world.published(folder / "out", tiny_world.cirr(folder / "cirr", "train")))]
+
+
+def run(
+    base: Path, sources: list[Source], out: Path, settings: TrainSettings = SETTINGS
+) -> list[dict[str, float]]:
+    train.train(CirModel(base, MODEL, CPU), base, sources, settings, out, say=lambda line: None)
+    return [json.loads(line) for line in (out / train.METRICS).read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
+    base: Path, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = run(base, sources, tmp_path / "whole")
+    assert [row["step"] for row in undisturbed] == list(range(6))
+    assert undisturbed[-1]["chain"] < undisturbed[0]["chain"]
+    real, calls = train.train_step, []
+
+    def killed(*arguments: object) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 6:  # after the state of step 4 was saved and step 4 was done again in part
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train, "train_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(base, sources, tmp_path / "killed")
+    monkeypatch.setattr(train, "train_step", real)
+    assert not (tmp_path / "killed" / "model").exists()
+    assert run(base, sources, tmp_path / "killed") == undisturbed
+    weights = [(tmp_path / name / "model" / checkpoint.WEIGHTS).read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    with pytest.raises(OutputError, match="holds another training run"):
+        run(base, sources, tmp_path / "whole", dataclasses.replace(SETTINGS, seed=1))
+
+
+def test_gradcache_and_plain_steps_give_the_same_curve(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    short = dataclasses.replace(SETTINGS, steps=2)
+    plain = run(base, sources, tmp_path / "plain", short)
+    cached = run(base, sources, tmp_path / "cached", dataclasses.replace(short, grad_cache=True))
+    for one, other in zip(plain, cached, strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_two_stages_train_the_chain_first_and_the_contrast_after(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    rows = run(base, sources, tmp_path, dataclasses.replace(SETTINGS, steps=2, stages="two"))
+    assert rows[0]["contrastive"] == 0 and rows[0]["loss"] == pytest.approx(rows[0]["chain"])
+    assert rows[1]["loss"] == pytest.approx(rows[1]["contrastive"])
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    model = CirModel(base, MODEL, CPU)
+    with torch.no_grad():
+        model.emb_row.fill_(torch.nan)
+    with pytest.raises(RunIncomplete, match=r"step 0: loss nan.*batch: cirr/train/\d+ cirr/train/"):
+        train.train(model, base, sources, SETTINGS, tmp_path, say=lambda line: None)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_image_that_changed_since_annotation_stops_training(base: Path, tmp_path: Path) -> None:
+    root = tiny_world.cirr(tmp_path / "cirr", "train")
+    source = open_source(tiny_world.published(tmp_path / "out", root))
+    for path in (root / "train").glob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(InputError, match="has changed since it was annotated"):
+        run(base, [source], tmp_path / "run")
+
+
+def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
+    settings = TrainSettings(steps=100, warmup=0.1, learning_rate=1.0, stages="two", first_stage=0.3)
+    rates = [learning_rate(settings, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1.0) and rates[-1] < 0.001
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert [loss_weights(settings, step) for step in (0, 29, 30)] == [(1, 0), (1, 0), (0, 1)]
+    assert loss_weights(TrainSettings(chain=False), 0) == (0.0, 1.0)
+
+
+def test_a_trained_model_is_evaluated_on_cirr_and_fashioniq_with_and_without_written_chains(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    run(base, sources, tmp_path / "run", dataclasses.replace(SETTINGS, steps=1))
+    model, card = checkpoint.load(tmp_path / "run" / "model", CPU)
+    key, recipe, choices = model_key(card), sources[0].manifest.image_recipe, Choices()
+    (cirr,) = open_eval_sets("cirr", tiny_world.cirr(tmp_path / "val", "val"), choices)
+    for chain in ("none", "generated"):
+        done = evaluate(
+            model,
+            key,
+            cirr,
+            choices,
+            chain,
+            tmp_path / "e",
+            recipe=recipe,
+            max_tokens=5,
+        )
+        assert (done.result.n_queries, done.result.n_gallery) == (12, 18)
+        assert done.queries is not None and (done.queries.chains[0] is None) == (chain == "none")
+    gold = {triplet.triplet_id: "caption: red" for triplet in cirr.triplets}
+    done = evaluate(model, key, cirr, choices, "gold", tmp_path / "e", gold=gold, recipe=recipe)
+    del gold[cirr.triplets[3].triplet_id]
+    with pytest.raises(InputError, match="no gold chain of cirr/val/3"):
+        evaluate(model, key, cirr, choices, "gold", tmp_path / "e", gold=gold, recipe=recipe)
+    searle = Choices(caption_mode="searle")
+    sets = open_eval_sets("fashioniq", tiny_world.fashioniq(tmp_path / "fiq"), searle)
+    results = [
+        evaluate(model, key, each, searle, "none", tmp_path / f"e-{each.category}", recipe=recipe).result
+        for each in sets
+    ]
+    assert [str(r.protocol.category) for r in results] == ["dress", "shirt", "toptee"]
+    assert mean_of(results)["R@50"] == 1
+    assert chance(cirr, choices, 0).result.values.keys() == done.result.values.keys()
+
+
+def test_a_gallery_image_that_is_missing_is_named_or_counted(tmp_path: Path) -> None:
+    root = tiny_world.cirr(tmp_path, "val")
+    (root / "dev" / "dev-17-0-img0.png").unlink()
+    with pytest.raises(InputError, match="gallery image dev-17-0-img0 and 0 more are missing"):
+        open_eval_sets("cirr", root, Choices())
+    choices = Choices(allow_missing=True)
+    (left,) = open_eval_sets("cirr", root, choices)
+    assert str(chance(left, choices, 0).result).endswith("queries 12/12; gallery 17/18]")
+
+
+def test_embeddings_are_kept_by_part_and_computed_again_only_where_an_image_changed(
+    base: Path, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = CirModel(base, MODEL, CPU)
+    root = tiny_world.cirr(tmp_path / "cirr", "val")
+    paths = {path.stem: path for path in sorted((root / "dev").glob("*.png"))}
+    folder = tmp_path / "embeddings"
+    first = encode_images(model, "key", paths, folder, Pictures(), part=5)
+    assert len(first.names) == 18 and np.allclose(np.linalg.norm(first.vectors, axis=1), 1, atol=1e-5)
+    stored = read_embeddings(folder, "key")
+    assert stored.names == first.names and (stored.vectors == first.vectors).all()
+    with pytest.raises(InputError, match="embeddings of another model"):
+        read_embeddings(folder, "other")
+    embedded: list[int] = []
+    real = CirModel.forward
+    monkeypatch.setattr(CirModel, "forward", lambda m, b: embedded.append(len(b.ends)) or real(m, b))  # type: ignore[func-returns-value]
+    tiny_world.picture(paths[first.names[7]], 555)
+    again = encode_images(model, "key", paths, folder, Pictures(), part=5)
+    assert embedded == [5], "one part of five images was computed again"
+    assert (again.vectors[7] != first.vectors[7]).any() and (again.vectors[:5] == first.vectors[:5]).all()
