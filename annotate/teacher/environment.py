@@ -121,7 +121,8 @@ def _torch_step(python: Path) -> list[str]:
 
 
 def _installer(python: Path) -> list[str]:
-    return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    # Twice quiet: errors only. Warnings come by the hundred where an index is set up that lacks some package.
+    return [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
 
 
 def _pip(python: Path, arguments: Sequence[str]) -> None:
