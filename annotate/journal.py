@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS answers (
     created REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_images ON answers (images);
-PRAGMA user_version = 1;
 """
+VERSION = 1
 _COLUMNS = "digest, stage, model, prompt, images, components, reply, checksum, created"
 
 # Order in which a changed component is named: causes first, what follows from them last.
@@ -61,7 +61,7 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = _connect(self.path)
-            self._writer.executescript(_SCHEMA)
+            _prepare(self._writer)
             self._reader = _connect(self.path)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
@@ -236,6 +236,15 @@ def answered_ask(journal: Journal, ask: Ask) -> Ask:
             return reply
 
     return answered
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the table in an empty file, in one transaction; an existing journal is not written to."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version != VERSION:
+        raise sqlite3.DatabaseError(f"it has format {version}, this program writes {VERSION}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
