@@ -18,7 +18,7 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
-_WATCHDOG = Path(__file__).parent / "teacher" / "watchdog.py"
+_WATCHDOG = Path(__file__).with_name("watchdog.py")
 
 
 @contextmanager
