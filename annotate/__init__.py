@@ -1,1 +1,1 @@
-"""The annotation pipeline: triplet -> images -> stages -> checks -> selection -> Parquet. Plain functions, no Prefect."""
+"""The annotation pipeline: triplet -> images -> stages -> checks -> selection -> Parquet. No Prefect here."""

@@ -30,8 +30,6 @@ from annotate.shards.publish import rejudge
 from schemas.manifest import Manifest
 
 
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
     arguments = _parser().parse_args(argv)

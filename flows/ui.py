@@ -16,7 +16,9 @@ def main() -> int:
         if healthy(f"{address}/api"):
             raise UsageError(f"a Prefect server answers at {address} already; open it in a browser")
         with own_server(HOME, UI_PORT):
-            print(f"Prefect UI: {address} - `make annotate` in another terminal reports here; Ctrl-C stops it")
+            print(
+                f"Prefect UI: {address} - `make annotate` in another terminal reports here; Ctrl-C stops it"
+            )
             while healthy(f"{address}/api"):
                 time.sleep(5)
             print(f"the Prefect server has ended, see {HOME}/server.log", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""The single source of every schema: triplets, answers, published rows, the manifest. Imports nothing of ours."""
+"""The single source of every schema: triplets, answers, rows, the manifest. Imports nothing of ours."""

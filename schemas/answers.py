@@ -1,6 +1,6 @@
-"""What the teacher answers, one model a stage. The server's JSON Schema and the arrival check both derive from here.
+"""What the teacher answers, one model a stage. JSON Schema and arrival check derive from here.
 
-Property order is the order in which guided decoding emits them, so it is part of the prompt: think first, then commit.
+Guided decoding emits properties in this order, so it is part of the prompt: think first, then commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`manifest.json` of an OUT folder: what was made, of what, by what. Written last, so its presence means whole files."""
+"""`manifest.json` of an OUT folder: what was made, of what, by what. Written last: then files are whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PublishedFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Contents of manifest.json; paths in `files` are relative to OUT, no absolute path but `root` as the user gave it."""
+    """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -12,7 +12,7 @@ Verdict = Literal["accepted", "rejected", "quarantined"]
 
 
 class Row(BaseModel):
-    """One triplet with its chain, its scores and its verdict. Absent values are None or empty, never invented."""
+    """One triplet with chain, scores and verdict. Absent values are None or empty, never invented."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -15,10 +15,10 @@ CaptionMode = Literal["and", "clip4cir", "reversed", "first", "second"]
 class Triplet:
     """One query of a dataset, as its annotation file has it; names of images, never pixels.
 
-    `modifications` are the texts as in the file (two for FashionIQ, else one); `annotate.datasets.captions` joins them.
-    `problem` is a quarantine code found while reading (see docs/dirt.md), or None; `notes` are harmless oddities.
-    `positives` are further true targets that a trainer masks (CIRR `target_soft` > 0 without the reference and the
-    target; CIRCO's ground truths without the target). `subset` are CIRR's six members, reference and target included.
+    `modifications` are the texts as in the file (two for FashionIQ, else one); `annotate.datasets.captions`
+    joins them. `problem` is a quarantine code found while reading (docs/dirt.md), or None; `notes` are
+    harmless oddities. `positives` are further true targets that a trainer masks (CIRR `target_soft` > 0,
+    CIRCO's ground truths; never reference or target). `subset` are CIRR's six members, these two included.
     """
 
     triplet_id: str

@@ -24,5 +24,7 @@ def choose(names: Collection[str], thresholds: Mapping[str, float]) -> tuple[Che
     measured = {column for check in chosen for column in check.columns}
     for score in thresholds:
         if score not in measured:
-            raise UsageError(f"CHECKS leaves out the check that measures {score}, which has a threshold; add it")
+            raise UsageError(
+                f"CHECKS leaves out the check that measures {score}, and {score} has a threshold"
+            )
     return chosen

@@ -1,8 +1,8 @@
 """The settings of `annotate run`: flags > environment > file > default, each with its source and reason.
 
 Declared once, in `annotate.settings.declared`. A variable of make (`LIMIT=200`) arrives as the environment
-variable `CIR_LIMIT`; an empty one means "not given". The file is `annotate.toml` in the working directory, or the one
-that `--config` names. API keys are no settings: see `api_key`.
+variable `CIR_LIMIT`; an empty one means "not given". The file is `annotate.toml` in the working directory, or
+the one that `--config` names. API keys are no settings: see `api_key`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The teacher: what is asked (request), how (client, retry, pool), of whom (server), and whether to trust it (canary)."""
+"""The teacher: what is asked (request), how (client, retry, pool), of whom (server, canary)."""

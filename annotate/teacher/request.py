@@ -1,4 +1,4 @@
-"""A frozen request with every default merged: its digest, the journal key and the HTTP body all come from it."""
+"""A frozen request with every default merged: digest, journal key and HTTP body all come from it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Sampling:
 class Request:
     """One question to the teacher.
 
-    `schema_json` is the canonical JSON Schema of the answer ("" for a one-token question); `choices` are the letters
-    whose log-probabilities are read ("" answers none). `stage` and `prompt_digest` name the question for people and
-    for explaining a journal miss.
+    `schema_json` is the canonical JSON Schema of the answer ("" for a one-token question); `choices` are the
+    letters whose log-probabilities are read. `stage` and `prompt_digest` name the question for people and for
+    explaining a journal miss.
     """
 
     stage: str
@@ -82,7 +82,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the teacher answered: raw text, why it stopped, log-probabilities of the asked letters, token counts."""
+    """What the teacher answered: raw text, why it stopped, log-probabilities of the letters, token counts."""
 
     text: str
     finish_reason: str
@@ -93,11 +93,11 @@ class Reply:
 
 
 Ask = Callable[[Request], Awaitable[Reply]]
-"""Stages get this as an argument and know no HTTP. Raises `annotate.teacher.retry.Unanswered` when no answer came."""
+"""Stages get this as an argument and know no HTTP. Raises `annotate.teacher.retry.Unanswered`."""
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON spelling used for digests, replayed answers and training: compact, no escapes beyond JSON's own."""
+    """The one JSON spelling for digests, replayed answers and training: compact, only JSON's own escapes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

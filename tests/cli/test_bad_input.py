@@ -17,7 +17,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str], fault_server: str, tmp_path: Path) -> Refused:
-    """Runs `annotate run` with flags (a good server unless another is named) and returns the line on stderr."""
+    """Runs `annotate run` with flags (a good server unless one is named); returns the line on stderr."""
 
     def run(**flags: object) -> str:
         given = {

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from annotate.errors import UsageError
-from annotate.settings.declared import PREFIX, SETTINGS
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -18,6 +17,7 @@ from annotate.settings import (
     resolve,
     show_config,
 )
+from annotate.settings.declared import PREFIX, SETTINGS
 
 MAKE_VARIABLES = [
     "DATASET",
