@@ -50,17 +50,11 @@ def examples(
 ) -> Iterator[Example]:
     """The stream from example number `skip` on; it never ends.
 
-    `weights` by dataset name (default: by rows). FashionIQ's `captions`: "clip4cir" takes c1 and c2, c2 and
+    `weights` for each dataset (default: by rows). FashionIQ's `captions`: "clip4cir" takes c1 and c2, c2 and
     c1, c1 or c2 with a quarter each, "and" always the starter kit's form. `hard_negatives`: so many of
     CIRR's other members.
     """
-    chances = [
-        (weights or {}).get(source.dataset, 1.0 if weights else float(source.n_rows)) for source in sources
-    ]
-    if any(chance < 0 for chance in chances) or not sum(chances):
-        raise UsageError(
-            f"dataset weights {dict(weights or {})} leave nothing to train on; name what to train on"
-        )
+    chances = _chances(sources, weights)
     choice = random.Random(f"{seed} mix")
     streams = [_rows(source, random.Random(f"{seed} {source.out.name} order")) for source in sources]
     number = 0
@@ -71,6 +65,19 @@ def examples(
             rng = random.Random(f"{seed} {number}")
             yield _example(row, sources[picked], rng, captions, hard_negatives)
         number += 1
+
+
+def _chances(sources: Sequence[Source], weights: Mapping[str, float] | None) -> list[float]:
+    """How often each source is drawn; a dataset's weight is shared by its sources according to their rows."""
+    rows: dict[str, int] = {}
+    for source in sources:
+        rows[source.dataset] = rows.get(source.dataset, 0) + source.n_rows
+    chosen = rows if weights is None else weights
+    if set(chosen) != set(rows) or min(chosen.values()) < 0 or not sum(chosen.values()):
+        raise UsageError(
+            f"weights {dict(chosen)} do not weigh the datasets {', '.join(rows)}; give each its own"
+        )
+    return [chosen[source.dataset] * source.n_rows / rows[source.dataset] for source in sources]
 
 
 def _rows(source: Source, rng: random.Random) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ from annotate.datasets import (
     load_gallery,
     load_triplets,
 )
+from annotate.datasets.roots import check_root, looks_like
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import ChainMode
 from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries
@@ -212,14 +213,27 @@ def _askable(triplet: Triplet, gallery: set[str], paths: Mapping[str, Any], data
 
 
 def parse_roots(given: Sequence[str]) -> dict[Dataset, Path]:
-    """`DATASET=ROOT` each. Raises `UsageError` for anything else."""
+    """`DATASET=ROOT`, or just ROOT: then by the annotation files in it, or in the folders directly below it.
+
+    Raises `UsageError` for an unknown dataset or a folder in which no dataset is recognised.
+    """
     roots: dict[Dataset, Path] = {}
     for text in given:
         dataset, equals, root = text.partition("=")
-        if not equals or dataset not in DATASETS:
-            raise UsageError(f"--eval {text!r} is not DATASET=ROOT with one of {', '.join(DATASETS)}")
-        roots[dataset] = Path(root)
+        if equals and dataset in DATASETS:
+            roots[dataset] = Path(root)
+            continue
+        found = {name: folder for folder in _folders(Path(text)) for name in looks_like(folder)}
+        if not found:
+            raise UsageError(f"--eval-root {text}: holds none of {', '.join(DATASETS)}; pass DATASET=ROOT")
+        roots |= found
     return roots
+
+
+def _folders(root: Path) -> list[Path]:
+    """A folder and those directly below it; raises `InputError` when it cannot be listed."""
+    check_root(root)
+    return [*sorted((path for path in root.iterdir() if path.is_dir()), reverse=True), root]
 
 
 def default_roots(sources: Sequence[Source]) -> dict[Dataset, Path]:

@@ -35,6 +35,7 @@ class TrainSettings:
     blank: Blank = "none"  # ablation: train and evaluate with one input blanked
     captions: TrainCaptions = "clip4cir"
     hard_negatives: int = 0
+    weights: str = ""  # how often each dataset is drawn, e.g. cirr=1,fashioniq=2 (default: by rows)
     save_every: int = 100
     seed: int = 0
 
@@ -50,6 +51,18 @@ class TrainSettings:
             raise UsageError(
                 "batch is 1, but a contrastive loss needs other targets to contrast with; take more"
             )
+
+        self.dataset_weights()
+
+    def dataset_weights(self) -> dict[str, float] | None:
+        """`weights` by dataset name; None when they go by rows."""
+        if not self.weights:
+            return None
+        parts = [part.partition("=") for part in self.weights.split(",")]
+        try:
+            return {name.strip(): float(value) for name, _, value in parts}
+        except ValueError as error:
+            raise UsageError(f"weights {self.weights!r} is not like cirr=1,fashioniq=2") from error
 
     def as_json(self) -> dict[str, Any]:
         """All settings by name."""

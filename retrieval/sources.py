@@ -103,11 +103,16 @@ def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train")
 
 
 def check_one_kind(sources: Sequence[Source]) -> None:
-    """Raise `UsageError` when sample and user data are mixed: the numbers would mean nothing."""
+    """Raise `UsageError` when sample and user data are mixed (numbers would mean nothing), or recipes."""
     kinds = {source.manifest.source for source in sources}
     if len(kinds) > 1:
         raise UsageError(
             "sample and user shards are not trained on together; pass folders of one kind as --data"
+        )
+    recipes = {source.manifest.image_recipe for source in sources}
+    if len(recipes) > 1:
+        raise UsageError(
+            f"images of several recipes ({', '.join(sorted(recipes))}) are not trained on together"
         )
 
 

@@ -68,6 +68,7 @@ def train(
         sources,
         settings.seed,
         skip=start * settings.batch,
+        weights=settings.dataset_weights(),
         captions=settings.captions,
         hard_negatives=settings.hard_negatives,
     )
@@ -96,6 +97,10 @@ def train(
         }
         checkpoint.save(model, base, out / "model", about)
     return out / "model"
+
+
+def _silence(line: str) -> None:
+    """What the other processes say."""
 
 
 def train_step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from retrieval.distributed import average_gradients, gather, total
-from tests.retrieval import toy_step
+from tests.retrieval import tiny_models, tiny_world, toy_step
 
 SCRIPT = Path(toy_step.__file__)
 
@@ -33,6 +34,27 @@ def test_two_ranks_have_the_gradients_of_one_with_the_whole_batch(tmp_path: Path
         assert found.keys() == toy_step.gradients(model).keys()
         for name, gradient in toy_step.gradients(model).items():
             torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_training_on_two_ranks_writes_the_loss_curve_of_one(tmp_path: Path) -> None:
+    base = tiny_models.idefics(tmp_path / "base")
+    data = tiny_world.published(tmp_path / "out", tiny_world.cirr(tmp_path / "cirr", "train"))
+    train = ["-m", "retrieval", "train", "--data", str(data), "--base-model", str(base), "--device", "cpu"]
+    train += ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--hard-negatives", "1", "--out"]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
+    for name, launcher in (("one", []), ("two", two)):
+        command = [sys.executable, *launcher, *train, str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(other) == 2
+    for row, same in zip(one, other, strict=True):
+        assert row == pytest.approx(same, rel=1e-4)
 
 
 def test_without_a_process_group_everything_is_the_one_process_case() -> None:

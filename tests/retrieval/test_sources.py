@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from annotate.errors import CirError, InputError, UsageError
+from annotate.errors import InputError, UsageError
 from retrieval.conversation import chain_part
-from retrieval.data import examples
+from retrieval.data import _chances, examples
 from retrieval.objective import image_key
 from retrieval.pictures import Pictures
 from retrieval.sources import check_one_kind, data_digest, default_sources, open_source
 from tests.retrieval import tiny_world
+
+WEIGHTS = {"cirr": 1.0, "fashioniq": 3.0}
+KEYS = {image_key("cirr", f"train-{i}-0-img0") for i in range(18)}
 
 
 @pytest.fixture
@@ -114,8 +118,22 @@ def test_examples_carry_chain_positives_and_hard_negatives(tmp_path: Path, root:
         assert {path.stem for path in example.hard} <= others and len(example.hard) <= 2
 
 
-def test_datasets_are_mixed_by_weight(tmp_path: Path, root: Path) -> None:
-    source = open_source(tiny_world.published(tmp_path / "out", root))
-    with pytest.raises(CirError, match="leave nothing to train on"):
-        next(examples([source], seed=0, weights={"cirr": 0.0}))
-    assert next(examples([source], seed=0, weights={"cirr": 2.0})).triplet_id.startswith("cirr/")
+def test_datasets_are_mixed_by_weight_shared_among_their_sources(tmp_path: Path, root: Path) -> None:
+    one = open_source(tiny_world.published(tmp_path / "one", root, rows=12))
+    two = open_source(tiny_world.published(tmp_path / "two", root, rows=4))
+    other = dataclasses.replace(two, manifest=two.manifest.model_copy(update={"dataset": "fashioniq"}))
+    by_rows = _chances([one, two, other], None)
+    assert by_rows == [12, 4, 4]
+    assert _chances([one, two, other], {"cirr": 1.0, "fashioniq": 3.0}) == [0.75, 0.25, 3.0]
+    drawn = Counter(e.target_key in KEYS for e in islice(examples([one, other], 0, weights=WEIGHTS), 400))
+    assert 70 < drawn[True] < 130, "a quarter of the examples is CIRR's"
+    for wrong in ({"cirr": 1.0}, {"cirr": 0.0, "fashioniq": 0.0}, {"cirr": 1.0, "fashioniq": -1.0}):
+        with pytest.raises(UsageError, match="do not weigh the datasets cirr, fashioniq"):
+            next(examples([one, other], seed=0, weights=wrong))
+
+
+def test_images_of_several_recipes_are_not_mixed(tmp_path: Path, root: Path) -> None:
+    one = open_source(tiny_world.published(tmp_path / "one", root))
+    two = open_source(tiny_world.published(tmp_path / "two", root, image_recipe="fit224-q90-v1"))
+    with pytest.raises(UsageError, match="images of several recipes"):
+        check_one_kind([one, two])

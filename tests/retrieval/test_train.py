@@ -23,6 +23,7 @@ from retrieval.sources import Source, open_source
 from tests.retrieval import tiny_models, tiny_world
 
 CPU = torch.device("cpu")
+CURVE = Path(__file__).with_name("loss_curve.jsonl")
 SETTINGS = TrainSettings(steps=6, batch=4, chunk=3, learning_rate=3e-3, save_every=2, hard_negatives=1)
 MODEL = ModelSettings(tuning="full", temperature=0.05)
 pytestmark = pytest.mark.slow
@@ -43,13 +44,33 @@ def run(
     base: Path, sources: list[Source], out: Path, settings: TrainSettings = SETTINGS
 ) -> list[dict[str, float]]:
     train.train(CirModel(base, MODEL, CPU), base, sources, settings, out, say=lambda line: None)
+    return curve(out)
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path, sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of an undisturbed run."""
+    out = tmp_path_factory.mktemp("whole")
+    run(base, sources, out)
+    return out
+
+
+def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / train.METRICS).read_text().splitlines()]
 
 
+def test_the_seeded_loss_curve_is_the_one_in_the_repository(whole: Path) -> None:
+    """A refactor must not move it; a deliberate change writes the file anew (metrics.jsonl of this run)."""
+    expected = [json.loads(line) for line in CURVE.read_text().splitlines()]
+    assert [row["step"] for row in expected] == list(range(6))
+    for row, kept in zip(curve(whole), expected, strict=True):
+        assert row == pytest.approx(kept, rel=2e-3)
+
+
 def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
-    base: Path, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, sources: list[Source], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = run(base, sources, tmp_path / "whole")
+    undisturbed = curve(whole)
     assert [row["step"] for row in undisturbed] == list(range(6))
     assert undisturbed[-1]["chain"] < undisturbed[0]["chain"]
     real, calls = train.train_step, []
@@ -66,10 +87,10 @@ def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
     monkeypatch.setattr(train, "train_step", real)
     assert not (tmp_path / "killed" / "model").exists()
     assert run(base, sources, tmp_path / "killed") == undisturbed
-    weights = [(tmp_path / name / "model" / checkpoint.WEIGHTS).read_bytes() for name in ("whole", "killed")]
+    weights = [(out / "model" / checkpoint.WEIGHTS).read_bytes() for out in (whole, tmp_path / "killed")]
     assert weights[0] == weights[1]
     with pytest.raises(OutputError, match="holds another training run"):
-        run(base, sources, tmp_path / "whole", dataclasses.replace(SETTINGS, seed=1))
+        run(base, sources, tmp_path / "killed", dataclasses.replace(SETTINGS, seed=1))
 
 
 def test_gradcache_and_plain_steps_give_the_same_curve(

@@ -1,0 +1,158 @@
+"""`python -m retrieval COMMAND`: a thin shell over the package; our errors become one line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here needs a hub
+
+from annotate.errors import CirError, RunIncomplete
+from schemas.triplet import DATASETS
+
+OUTPUTS = Path("outputs")
+DEFAULT_BASE = Path(__file__).resolve().parent.parent / "sample" / "models" / "base"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        # here, so that usage errors need not wait for all of it
+        from retrieval.commands import COMMANDS, quiet
+
+        quiet()
+        return COMMANDS[arguments.function](arguments)
+    except CirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return RunIncomplete.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m retrieval", description="Train and evaluate the retriever.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train on published shards")
+    _add_training(train)
+    train.add_argument(
+        "--rows", choices=("train", "annotations"), default="train", help="annotations: unfiltered"
+    )
+    train.add_argument(
+        "--plan", action="store_true", help="print size, memory and time of a real run, then stop"
+    )
+    train.set_defaults(function="train")
+
+    whole = commands.add_parser("train-eval", help="train and measure every row of the table")
+    _add_training(whole)
+    whole.add_argument(
+        "--eval-root",
+        action="append",
+        metavar="[DATASET=]ROOT",
+        help="where to measure [the sample's validation splits]",
+    )
+    whole.add_argument(
+        "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts"
+    )
+    whole.add_argument("--seeds", default="0", help="training seeds, e.g. 0,1,2")
+    whole.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    whole.set_defaults(function="train_eval", out=OUTPUTS / "train-eval")
+
+    encode = commands.add_parser("encode", help="embed a folder of images")
+    _add_model(encode)
+    encode.add_argument("--images", type=Path, required=True, help="folder of .png and .jpg files")
+    encode.add_argument("--out", type=Path, required=True, help="folder for the embeddings")
+    encode.set_defaults(function="encode")
+
+    evaluate = commands.add_parser("evaluate", help="measure by a dataset's protocol")
+    _add_model(evaluate)
+    evaluate.add_argument("--dataset", choices=DATASETS, required=True)
+    evaluate.add_argument("--root", type=Path, required=True, help="the dataset's root")
+    evaluate.add_argument("--category", help="FashionIQ: only this one")
+    evaluate.add_argument("--chain", choices=("none", "gold", "generated"), default="generated")
+    evaluate.add_argument(
+        "--gold", type=Path, help="OUT folder with annotations of this split, for --chain gold"
+    )
+    evaluate.add_argument("--gallery", choices=("original", "val_union"), default="original")
+    evaluate.add_argument("--exclude-reference", action="store_true", help="FashionIQ only")
+    evaluate.add_argument(
+        "--caption-mode", choices=("and", "clip4cir", "searle", "cosmo", "val"), default="clip4cir"
+    )
+    evaluate.add_argument("--circo-text", choices=("relative", "concept+relative"), default="relative")
+    evaluate.add_argument(
+        "--allow-missing", action="store_true", help="leave out queries without images, counted"
+    )
+    evaluate.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    evaluate.add_argument("--out", type=Path, default=OUTPUTS / "evaluate")
+    evaluate.set_defaults(function="evaluate")
+
+    search = commands.add_parser("search", help="find images for a picture and a modification")
+    _add_model(search)
+    search.add_argument("--image", type=Path, required=True, help="the reference picture")
+    search.add_argument("--text", required=True, help="the modification")
+    search.add_argument("--index", type=Path, required=True, help="folder that encode wrote")
+    search.add_argument("-k", type=int, default=10)
+    search.add_argument("--no-chain", action="store_true", help="do not reason first")
+    search.set_defaults(function="search")
+    explain = commands.add_parser("explain", help="chain, best images and rank of every query; CSV and page")
+    _add_model(explain)
+    explain.add_argument("--dataset", choices=DATASETS, required=True)
+    explain.add_argument("--root", type=Path, required=True, help="the dataset's root")
+    explain.add_argument("--category", help="FashionIQ: which one")
+    explain.add_argument("--chain", choices=("none", "generated"), default="generated")
+    explain.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    explain.add_argument("--worst", type=int, default=50, help="how many queries the page shows, worst first")
+    explain.add_argument("--out", type=Path, default=OUTPUTS / "explain")
+    explain.set_defaults(function="explain")
+
+    export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
+    _add_model(export)
+    export.add_argument("--out", type=Path, required=True)
+    export.set_defaults(function="export")
+    return top
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    from retrieval.model import ModelSettings
+    from retrieval.schedule import TrainSettings
+
+    parser.add_argument("--data", type=Path, action="append", help="OUT folder of make annotate (repeatable)")
+    parser.add_argument("--image-root", type=Path, help="where the dataset's root lies if it has moved")
+    parser.add_argument("--base-model", type=Path, default=DEFAULT_BASE)
+    parser.add_argument("--out", type=Path, default=OUTPUTS / "train")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--checkpoint-activations", action="store_true", help="less memory, more time")
+    _add_fields(parser, ModelSettings)
+    _add_fields(parser, TrainSettings)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="folder of a trained model")
+    parser.add_argument("--base-model", type=Path, help="where its base lies, if it has moved")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=32)
+
+
+def _add_fields(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
+    """One flag a field of a settings type, with its default: a new setting is a new flag."""
+    hints = get_type_hints(settings)
+    for field in dataclasses.fields(settings):
+        flag = "--" + field.name.replace("_", "-")
+        kind = hints[field.name]
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+        elif get_origin(kind) is Literal:
+            parser.add_argument(flag, choices=get_args(kind), default=field.default)
+        else:
+            parser.add_argument(flag, type=kind, default=field.default, help=f"default {field.default}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

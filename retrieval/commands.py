@@ -1,0 +1,216 @@
+"""What each command of `python -m retrieval` does: settings in, one call of the package, lines out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging as transformers_logging
+
+from annotate.errors import UsageError
+from retrieval import checkpoint, distributed
+from retrieval.encode import encode_images, model_key
+from retrieval.evaluate import Choices, default_roots, evaluate, open_eval_sets, parse_roots
+from retrieval.explain import by_kind, explain, write_csv, write_page
+from retrieval.export import export
+from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
+from retrieval.pictures import DEFAULT_RECIPE, Pictures
+from retrieval.plan import plan
+from retrieval.results import TableRow, write_results
+from retrieval.retriever import Retriever, images_of
+from retrieval.schedule import TrainSettings
+from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source
+from retrieval.study import Study, run_study
+from retrieval.train import train
+
+OUTPUTS = Path("outputs")
+
+
+def quiet() -> None:
+    """No progress bars of transformers between our own lines."""
+    transformers_logging.disable_progress_bar()
+
+
+def _settings(arguments: argparse.Namespace, settings: type[Any]) -> Any:
+    return settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(settings)})
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    model_settings, train_settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
+    if arguments.plan:
+        print(plan(model_settings, train_settings))
+        return 0
+    folders = arguments.data or default_sources(OUTPUTS)
+    sources = [open_source(folder, arguments.image_root, arguments.rows) for folder in folders]
+    check_one_kind(sources)
+    device = choose_device(arguments.device)
+    distributed.start_from_environment(device.type)
+    try:
+        model = CirModel(arguments.base_model, model_settings, device)
+        if arguments.checkpoint_activations:
+            model.checkpoint_activations()
+        everything, trained = parameter_counts(model)
+        rows = sum(source.n_rows for source in sources)
+        _say(f"{rows:,} rows; {trained:,} of {everything:,} parameters are trained on {device}")
+        folder = train(model, arguments.base_model, sources, train_settings, arguments.out, _say)
+    finally:
+        distributed.stop()
+    _say(f"model in {folder}")
+    return 0
+
+
+def run_train_eval(arguments: argparse.Namespace) -> int:
+    folders = arguments.data or default_sources(OUTPUTS)
+    sources = [open_source(folder, arguments.image_root) for folder in folders]
+    check_one_kind(sources)
+    roots = parse_roots(arguments.eval_root) if arguments.eval_root else default_roots(sources)
+    choices = Choices()
+    try:
+        seeds = tuple(int(seed) for seed in arguments.seeds.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds {arguments.seeds!r} is no list of numbers; write 0,1,2") from error
+    study = Study(
+        data=tuple(folders),
+        image_root=arguments.image_root,
+        base=arguments.base_model,
+        model=_settings(arguments, ModelSettings),
+        train=_settings(arguments, TrainSettings),
+        eval_sets=tuple(tuple(open_eval_sets(dataset, root, choices)) for dataset, root in roots.items()),
+        choices=choices,
+        ablations=bool(arguments.ablations),
+        seeds=seeds,
+        out=arguments.out,
+        device=choose_device(arguments.device),
+        max_tokens=arguments.max_tokens,
+    )
+    table = run_study(study, _say)[1]
+    print(table.read_text(), end="")
+    return 0
+
+
+def run_encode(arguments: argparse.Namespace) -> int:
+    paths = {path.stem: path for path in images_of(arguments.images)}
+    model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
+    found = encode_images(model, model_key(card), paths, arguments.out, Pictures(), arguments.batch, say=_say)
+    print(f"{len(found.names)} vectors of {model.dim} numbers in {arguments.out}")
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.chain == "gold" and arguments.gold is None:
+        raise UsageError("--chain gold needs --gold OUT, the annotations of the split that is evaluated")
+    choices = Choices(
+        gallery=arguments.gallery,
+        exclude_reference=arguments.exclude_reference,
+        caption_mode=arguments.caption_mode,
+        circo_text=arguments.circo_text,
+        allow_missing=arguments.allow_missing,
+    )
+    eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
+    gold = gold_chains(arguments.gold) if arguments.gold else None
+    model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
+    trained = card.about.get("train", {})
+    if not trained.get("chain", True) and arguments.chain != "none":
+        raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")
+    done = [
+        evaluate(
+            model,
+            model_key(card),
+            eval_set,
+            choices,
+            arguments.chain,
+            arguments.out / "embeddings",
+            gold=gold,
+            blank=trained.get("blank", "none"),
+            recipe=card.about.get("recipe", DEFAULT_RECIPE),
+            batch=arguments.batch,
+            max_tokens=arguments.max_tokens,
+            say=_say,
+        )
+        for eval_set in eval_sets
+    ]
+    queries = [evaluation.queries for evaluation in done if evaluation.queries is not None]
+    count = sum(len(each.vectors) for each in queries)
+    writing = sum(each.writing_seconds for each in queries)
+    row = TableRow(
+        label=arguments.model.parent.name,
+        results=tuple(evaluation.result for evaluation in done),
+        chain=arguments.chain,
+        seed=int(trained.get("seed", 0)),
+        data_digest=str(card.about.get("data", "")),
+        ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
+        ms_writing=1000 * writing / count,
+    )
+    for evaluation in done:
+        print(evaluation.result)
+    paths = write_results(arguments.out, [row])
+    _say(f"written: {', '.join(map(str, paths))}")
+    return 0
+
+
+def run_search(arguments: argparse.Namespace) -> int:
+    retriever = Retriever.load(arguments.model, arguments.device, arguments.base_model)
+    found = retriever.open_index(arguments.index).search(
+        arguments.image, arguments.text, arguments.k, chain=not arguments.no_chain
+    )
+    if found.chain is not None:
+        print(found.chain + "\n")
+    for place, hit in enumerate(found.hits, 1):
+        print(f"{place:3d}  {hit.score:.4f}  {hit.name}")
+    return 0
+
+
+def run_explain(arguments: argparse.Namespace) -> int:
+    choices = Choices()
+    eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
+    model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
+    recipe = str(card.about.get("recipe", DEFAULT_RECIPE))
+    for eval_set in eval_sets:
+        done = evaluate(
+            model,
+            model_key(card),
+            eval_set,
+            choices,
+            arguments.chain,
+            arguments.out / "embeddings",
+            recipe=recipe,
+            batch=arguments.batch,
+            max_tokens=arguments.max_tokens,
+            say=_say,
+        )
+        explained = explain(eval_set, choices, done)
+        name = "-".join(filter(None, (eval_set.dataset, eval_set.split, eval_set.category)))
+        table = write_csv(arguments.out / f"{name}.csv", explained)
+        page = write_page(
+            arguments.out / f"{name}.html", explained[: arguments.worst], eval_set, str(done.result), recipe
+        )
+        print(done.result)
+        for kind, count, hit in by_kind(explained):
+            print(f"  {kind:20s} {count:5d} queries, target among the best 10: {100 * hit:.1f} %")
+        _say(f"written: {table}, {page}")
+    return 0
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
+    print(f"model in {export(model, card, arguments.out)}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": run_train,
+    "train_eval": run_train_eval,
+    "encode": run_encode,
+    "evaluate": run_evaluate,
+    "search": run_search,
+    "explain": run_explain,
+    "export": run_export,
+}

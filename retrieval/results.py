@@ -1,0 +1,148 @@
+"""The table: rows of numbers, each with its protocol, counts, seed and data digest; as JSON and as
+markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from annotate.files import write_atomic
+from retrieval.protocols import Result, mean_of
+from retrieval.published import PUBLISHED, published_table
+
+HEADERS = {
+    "fashioniq": ("R@10", "R@50"),
+    "cirr": ("R@1", "R@5", "R@10", "R@50", "Rs@1", "Rs@2", "Rs@3", "mean"),
+    "circo": ("mAP@5", "mAP@10", "mAP@25", "mAP@50"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One model on one dataset: its results (three for FashionIQ), and what it was trained and asked with."""
+
+    label: str
+    results: tuple[Result, ...]
+    chain: str
+    seed: int
+    data_digest: str
+    ms_per_query: float | None = None
+    ms_writing: float | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Whose protocol the numbers are of."""
+        return self.results[0].protocol.dataset
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One JSON object a result, and one for the mean over categories."""
+        shared = {
+            "label": self.label,
+            "dataset": self.dataset,
+            "chain": self.chain,
+            "seed": self.seed,
+            "data_digest": self.data_digest,
+            "ms_per_query": self.ms_per_query,
+            "ms_writing": self.ms_writing,
+        }
+        rows = [shared | {"category": result.protocol.category} | result.as_json() for result in self.results]
+        if len(self.results) > 1:
+            rows.append(shared | {"category": "mean"} | _mean_json(self.results))
+        return rows
+
+
+def write_results(
+    folder: Path, rows: Sequence[TableRow], comparisons: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Path, Path]:
+    """Write `results.json` and `results.md`; `comparisons` are ours against each other row (see study.py)."""
+    published = [
+        {"method": p.method, "protocol": p.protocol, "on_real_data": True, "numbers": list(p.numbers)}
+        for p in PUBLISHED
+    ]
+    document: dict[str, Any] = {
+        "rows": [line for row in rows for line in row.as_json()],
+        "published_on_real_data": published,
+    }
+    document["comparisons"] = [dict(line) for line in comparisons]
+    write_atomic(folder / "results.json", json.dumps(document, indent=2) + "\n")
+    write_atomic(
+        folder / "results.md", "\n".join([markdown(rows), *_compared(comparisons), published_table()])
+    )
+    return folder / "results.json", folder / "results.md"
+
+
+def markdown(rows: Sequence[TableRow]) -> str:
+    """A block a protocol: its line, its counts, then the rows in percent."""
+    blocks: list[str] = []
+    for key in dict.fromkeys(_key(row) for row in rows):
+        mine = [row for row in rows if _key(row) == key]
+        columns = _columns(mine[0])
+        lines = [
+            key,
+            "",
+            f"| model | chain | seed | {' | '.join(columns)} | ms a query (writing the chain) |",
+        ]
+        lines.append("|---" * (len(columns) + 4) + "|")
+        for row in mine:
+            numbers = " | ".join(f"{100 * value:.2f}" for value in _numbers(row))
+            cost = "" if row.ms_per_query is None else f"{row.ms_per_query:.0f} ({row.ms_writing or 0:.0f})"
+            lines.append(f"| {row.label} | {row.chain} | {row.seed} | {numbers} | {cost} |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _compared(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not comparisons:
+        return []
+    lines = [
+        "Ours with chain minus the other row, percent, 95 % paired bootstrap over queries (seeds pooled):",
+        "",
+    ]
+    lines += [
+        "| dataset | metric | against | difference | interval | excludes 0 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for c in comparisons:
+        where = " ".join(filter(None, (c["dataset"], c["category"])))
+        interval = f"{100 * c['low']:.2f} to {100 * c['high']:.2f}"
+        verdict = "yes" if c["clear"] else "no"
+        lines.append(
+            f"| {where} | {c['metric']} | {c['against']} | {100 * c['mean']:.2f} | {interval} | {verdict} |"
+        )
+    return ["\n".join(lines) + "\n"]
+
+
+def _key(row: TableRow) -> str:
+    """What must agree for two rows to stand in one block: protocol and counts of every result."""
+    return "; ".join(str(result).rpartition("  [")[2].rstrip("]") for result in row.results)
+
+
+def _columns(row: TableRow) -> list[str]:
+    names = HEADERS[row.dataset]
+    if len(row.results) == 1:
+        return list(names)
+    categories = [str(result.protocol.category) for result in row.results]
+    return [f"{category} {name}" for category in (*categories, "mean") for name in names]
+
+
+def _numbers(row: TableRow) -> list[float]:
+    names = HEADERS[row.dataset]
+    values = [result[name] for result in row.results for name in names]
+    if len(row.results) > 1:
+        mean = mean_of(row.results)
+        values += [mean[name] for name in names]
+    return values
+
+
+def _mean_json(results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "protocol": "unweighted mean of " + "; ".join(str(result.protocol) for result in results),
+        "metrics": mean_of(results),
+        "n_queries": sum(result.n_queries for result in results),
+        "n_expected": sum(result.n_expected for result in results),
+        "n_gallery": sum(result.n_gallery for result in results),
+        "n_gallery_expected": sum(result.n_gallery_expected for result in results),
+    }

@@ -1,0 +1,192 @@
+"""`python -m retrieval`: every wrong input is one line and exit 2; the commands work one after the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from retrieval.__main__ import main
+from tests.retrieval import tiny_models, tiny_world
+
+pytestmark = pytest.mark.slow
+QUICK = ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    tiny_models.idefics(folder / "base")
+    tiny_world.cirr(folder / "cirr", "train")
+    tiny_world.cirr(folder / "cirr", "val")
+    tiny_world.published(folder / "out", folder / "cirr")
+    return folder
+
+
+def test_train_evaluate_encode_and_search_one_after_the_other(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = [
+        "train",
+        "--data",
+        str(world / "out"),
+        "--base-model",
+        str(world / "base"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main([*run, *QUICK]) == 0
+    error = capsys.readouterr().err
+    assert "12 rows" in error and "step 2/2  loss" in error and "0:00 left" in error
+    model = ["--model", str(tmp_path / "run" / "model"), "--device", "cpu"]
+    cirr = [
+        "--dataset",
+        "cirr",
+        "--root",
+        str(world / "cirr"),
+        "--out",
+        str(tmp_path / "results"),
+        "--max-tokens",
+        "4",
+    ]
+    assert main(["evaluate", *model, *cirr]) == 0
+    assert (
+        "[cirr/val(gallery=original, exclude_reference=true); queries 12/12; gallery 18/18]"
+        in capsys.readouterr().out
+    )
+    (row,) = json.loads((tmp_path / "results" / "results.json").read_text())["rows"]
+    assert (
+        row["n_queries"] == row["n_expected"] == 12
+        and row["chain"] == "generated"
+        and row["ms_per_query"] > 0
+    )
+    assert "on real data" in (tmp_path / "results" / "results.md").read_text()
+    gallery = str(world / "cirr" / "dev")
+    assert main(["encode", *model, "--images", gallery, "--out", str(tmp_path / "index")]) == 0
+    assert "18 vectors of 32 numbers" in capsys.readouterr().out
+    image = f"{gallery}/dev-3-0-img0.png"
+    found = [
+        "search",
+        *model,
+        "--image",
+        image,
+        "--text",
+        "make it red",
+        "--index",
+        str(tmp_path / "index"),
+        "-k",
+        "3",
+    ]
+    assert main([*found, "--no-chain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"] and "dev-" in lines[0]
+    shown = ["explain", *model, *cirr[:4], "--chain", "none", "--worst", "3", "--out", str(tmp_path / "why")]
+    assert main(shown) == 0
+    assert "(no chain)" in capsys.readouterr().out
+    assert len((tmp_path / "why" / "cirr-val.csv").read_text().splitlines()) == 13
+    page = (tmp_path / "why" / "cirr-val.html").read_text()
+    assert page.count("<section") == 3 and "queries 12/12" in page
+    assert main(["export", *model, "--out", str(tmp_path / "plain")]) == 0
+    assert (tmp_path / "plain" / "model.safetensors").is_file()
+
+
+def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publishes_the_model(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train-eval", "--data", str(world / "out"), "--base-model", str(world / "base"), *QUICK]
+    command += [
+        "--eval-root",
+        str(world),
+        "--out",
+        str(tmp_path),
+        "--ablations",
+        "0",
+        "--max-tokens",
+        "3",
+    ]
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    assert table == (tmp_path / "results.md").read_text()
+    document = json.loads((tmp_path / "results.json").read_text())
+    labels = [row["label"] for row in document["rows"]]
+    assert labels == ["chance", "ours with chain", "image only", "text only"]
+    for row in document["rows"]:
+        assert row["protocol"] == "cirr/val(gallery=original, exclude_reference=true)"
+        assert (row["n_queries"], row["n_expected"], row["n_gallery"], row["n_gallery_expected"]) == (
+            12,
+            12,
+            18,
+            18,
+        )
+    assert [line["against"] for line in document["comparisons"]] == ["image only", "text only"]
+    assert document["published_on_real_data"][0]["on_real_data"] is True
+    assert (tmp_path / "model" / "retriever.json").is_file()
+    assert main(command) == 0, "a finished study is read, not done again"
+    assert "is finished already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--data", "{tmp}"], "no shards here"),
+        (["train", "--data", "{world}/out", "--base-model", "{tmp}/text"], "has no image input"),
+        (
+            ["train", "--data", "{world}/out", "--base-model", "{tmp}/none"],
+            "no model that transformers loads",
+        ),
+        (["train", "--data", "{world}/out", "--image-root", "{tmp}/none"], "root is gone"),
+        (["train", "--data", "{world}/out", "--steps", "0"], "steps is 0; it must be above 0"),
+        (
+            ["train", "--data", "{world}/out", "--temperature", "0", "--base-model", "{world}/base"],
+            "temperature 0.0",
+        ),
+        (["train-eval", "--data", "{world}/out", "--eval-root", "{tmp}"], "holds none of fashioniq"),
+        (["train-eval", "--data", "{world}/out", "--seeds", "x"], "is no list of numbers"),
+        (["encode", "--model", "{tmp}", "--images", "{world}/cirr/dev", "--out", "{tmp}/i"], "no checkpoint"),
+        (["encode", "--model", "{tmp}", "--images", "{tmp}", "--out", "{tmp}/i"], "no .png or .jpg files"),
+        (["evaluate", "--model", "{tmp}", "--dataset", "circo", "--root", "{world}/cirr"], "is not CIRCO"),
+        (
+            [
+                "evaluate",
+                "--model",
+                "{tmp}",
+                "--dataset",
+                "cirr",
+                "--root",
+                "{world}/cirr",
+                "--chain",
+                "gold",
+            ],
+            "--chain gold needs --gold",
+        ),
+        (["evaluate", "--model", "{tmp}", "--dataset", "cirr", "--root", "{world}/cirr"], "no checkpoint"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    tiny_models.text_only(tmp_path / "text")
+    filled = [argument.format(tmp=tmp_path, world=world) for argument in arguments]
+    if filled[0].startswith("train"):
+        filled += ["--out", str(tmp_path / "run"), "--device", "cpu"]
+    capsys.readouterr()
+    assert main(filled) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and words in last
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_absent_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", str(world / "out"), "--out", str(tmp_path), "--device", "cuda"]) == 2
+    assert "there is no GPU here" in capsys.readouterr().err
+
+
+def test_the_plan_counts_the_real_model_without_building_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--plan", "--batch", "512", "--chunk", "16", "--grad-cache", "--steps", "450"]) == 0
+    plan = capsys.readouterr().out
+    assert "parameters  8.33 G, trained" in plan and "46,225 triplets" in plan
+    assert "H100 80 GB fits" in plan and "h on one" in plan
