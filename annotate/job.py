@@ -215,11 +215,18 @@ async def _teacher(
             api_key,
             images,
             settings.concurrency,
-            patience=Patience(deadline=settings.timeout),
+            patience=_patience(settings),
             say=watch.say,
             image_uuids=canary.uuid_supported,
         ) as client:
             yield client.ask, client.stats
+
+
+def _patience(settings: RunSettings) -> Patience:
+    """Somebody else's server may come back within half an hour; one that we started and that died will not."""
+    if settings.teacher is None:
+        return Patience(deadline=settings.timeout)
+    return Patience(deadline=settings.timeout, give_up_after=60.0)
 
 
 class _Teller:

@@ -1,0 +1,67 @@
+"""What others rely on: make targets, flags, manifest keys, columns, reason codes, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from annotate.errors import CirError, InputError, OutputError, RunIncomplete, TeacherRefused, UsageError
+from annotate.selection import REASONS
+from annotate.settings import add_arguments
+from schemas.manifest import Manifest
+from schemas.row import Row
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TARGETS = "help setup sample sample-models annotate select ui serve-teacher check test lint clean"
+VARIABLES = (
+    "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET "
+    "ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS"
+)
+MANIFEST = "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
+    "versions"
+COLUMNS = (
+    "triplet_id dataset split category reference reference_digest target target_digest modification "
+    "modifications subset positives also_matches native_id notes caption edits kept rationale conclusion "
+    "leak_claims verdict reasons teacher teacher_sees_target prompt_version source p_match"
+)
+CODES = (
+    "target_mismatch missing_image undecodable_image image_too_large empty_modification exact_repeat "
+    "caption_invalid reasoning_invalid conclusion_invalid answer_cut_off teacher_refused no_answer "
+    "context_too_long image_rejected"
+)
+
+
+def test_make_targets() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(TARGETS.split()) <= targets
+
+
+def test_every_make_variable_is_a_flag_of_annotate_run() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    assert {"--" + name.lower().replace("_", "-") for name in VARIABLES.split()} <= flags
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    found = re.search(r"^SETTINGS := (.*)$", makefile, re.MULTILINE)
+    assert found is not None and set(found[1].split()) == set(VARIABLES.split())
+
+
+def test_manifest_keys_and_counts() -> None:
+    assert set(MANIFEST.split()) <= set(Manifest.model_fields)
+
+
+def test_columns() -> None:
+    assert set(COLUMNS.split()) <= set(Row.model_fields)
+
+
+def test_reason_codes() -> None:
+    assert set(CODES.split()) <= set(REASONS)
+
+
+def test_exit_statuses() -> None:
+    assert {
+        error.exit_status for error in (CirError, UsageError, InputError, OutputError, TeacherRefused)
+    } == {2}
+    assert RunIncomplete.exit_status == 1
