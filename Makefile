@@ -42,7 +42,7 @@ sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sa
 
 .PHONY: sample-models
 sample-models: project ## train the tiny teacher of the sample again (hours; resumes)
-	@$(RUN) -m sample.teacher all
+	@$(RUN) -m sample.teacher train --work outputs/sample-models --out sample/models/teacher
 
 .PHONY: annotate
 annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=

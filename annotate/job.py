@@ -223,7 +223,7 @@ async def _teacher(
 
 
 def _patience(settings: RunSettings) -> Patience:
-    """Somebody else's server may come back within half an hour; one that we started and that died will not."""
+    """Another's server may come back within half an hour; one that we started and that died will not."""
     if settings.teacher is None:
         return Patience(deadline=settings.timeout)
     return Patience(deadline=settings.timeout, give_up_after=60.0)
