@@ -26,6 +26,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
+from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
 from annotate.errors import RunIncomplete
@@ -83,6 +84,8 @@ def run_flow(configuration: Configuration, prepared: Prepared, watch: Watch) -> 
         watch.say(
             f"Prefect could not note the end of the run ({type(error).__name__}); the results are whole"
         )
+    finally:
+        APILogHandler().flush()  # before the server that takes the log goes away
     if console.manifest is None:
         raise RunIncomplete("the flow ended without a result; the same command goes on")
     return console.manifest

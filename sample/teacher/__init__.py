@@ -1,1 +1,1 @@
-"""The tiny teacher: a small Idefics3 trained from scratch on the sample world (`python -m sample.teacher`)."""
+"""The tiny teacher, a small Idefics3 trained from scratch on the sample world: `python -m sample.teacher`."""

@@ -1,4 +1,4 @@
-"""`python -m sample.teacher {train,export,evaluate}`: make the tiny teacher, write its folder, measure its bars."""
+"""`python -m sample.teacher {train,export,evaluate}`: make the tiny teacher, export it, measure its bars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def parser() -> argparse.ArgumentParser:
     """The three commands and their flags."""
     top = argparse.ArgumentParser(prog="python -m sample.teacher", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="render, train and export; the same command goes on where it stopped")
+    train = commands.add_parser(
+        "train", help="render, train and export; the same command goes on where it stopped"
+    )
     train.add_argument("--minutes", type=float, default=90, help="training time, rendering not counted")
     train.add_argument("--pictures", type=int, default=60_000, help="pictures a domain, a multiple of 1,000")
     train.add_argument("--work", type=Path, required=True, help="folder for pictures (6 GB) and checkpoints")
@@ -47,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "evaluate":
             found = asyncio.run(
                 evaluate(
-                    arguments.url, arguments.model, PROMPTS, arguments.count, arguments.blank, arguments.in_flight
+                    arguments.url,
+                    arguments.model,
+                    PROMPTS,
+                    arguments.count,
+                    arguments.blank,
+                    arguments.in_flight,
                 )
             )
             print(json.dumps(found, indent=2))

@@ -6,6 +6,21 @@ import random
 from collections.abc import Sequence
 
 from sample import garment_texts, world
+from sample.vocabulary import (
+    ARRANGEMENTS,
+    BACKGROUNDS,
+    COLORS,
+    GARMENT_VALUES,
+    KINDS,
+    PATTERNS,
+    SIZES,
+)
+
+GARMENT_SHOWN = tuple(value for values in GARMENT_VALUES.values() for value in values)
+GROUND_SHOWN = (*BACKGROUNDS, *ARRANGEMENTS)
+# Shown of a claim's aspect: a garment's value | an object's size, pattern, color (0: none) | ground.
+SHOWN_SIZES = (len(GARMENT_SHOWN), len(SIZES) + 1, len(PATTERNS) + 1, len(COLORS) + 1, len(GROUND_SHOWN))
+UNASKED = -100
 
 JOINS = (" and ", " and ", " and ", " and ", ", ", ". ", "; ", " ")
 
@@ -49,3 +64,21 @@ def draw_statement(rng: random.Random, look: world.Look) -> tuple[list[str], lis
         chosen = {first, *rng.sample(others, min(more, len(others)))}
         stated = [claim for claim in stated if claim in chosen]
     return stated, [claim in held for claim in stated]
+
+
+def shown(look: world.Look, claim: str) -> tuple[int, ...]:
+    """Class of each of `SHOWN_SIZES` for the aspect that a claim is about, UNASKED for the others."""
+    stated = world.parse_claim(claim)
+    if stated is None:
+        return (UNASKED,) * len(SHOWN_SIZES)
+    aspect = stated[0][0]
+    value = look.value(aspect)
+    if look.domain == "garments":
+        return (GARMENT_SHOWN.index(value), *(UNASKED,) * 4)
+    if aspect not in KINDS:
+        return (*(UNASKED,) * 4, GROUND_SHOWN.index(value))
+    words = value.split()
+    if len(words) == 1:
+        return (UNASKED, 0, 0, 0, UNASKED)
+    tables = (SIZES, PATTERNS, COLORS)
+    return (UNASKED, *(t.index(w) + 1 for t, w in zip(tables, words, strict=True)), UNASKED)

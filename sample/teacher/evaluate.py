@@ -75,7 +75,9 @@ class Client:
         self.requests += 1
         async with self.slots, self.session.post(f"{self.url}/chat/completions", json=body) as response:
             if response.status != 200:
-                raise TeacherRefused(f"{self.url} answered {response.status}: {(await response.text())[:300]}")
+                raise TeacherRefused(
+                    f"{self.url} answered {response.status}: {(await response.text())[:300]}"
+                )
             choice: dict[str, Any] = (await response.json())["choices"][0]
             return choice
 
@@ -125,7 +127,9 @@ class Client:
                 self.user(text.replace("{{statement}}", ", ".join(statement)), image),
             ]
             choice = await self.ask(messages, max_tokens=1, logprobs=True, top_logprobs=20)
-            found = {t["token"]: math.exp(t["logprob"]) for t in choice["logprobs"]["content"][0]["top_logprobs"]}
+            found = {
+                t["token"]: math.exp(t["logprob"]) for t in choice["logprobs"]["content"][0]["top_logprobs"]
+            }
             a, b = found.get("A", 0.0), found.get("B", 0.0)
             shares.append((a if meanings[0] == "match" else b) / (a + b) if a + b else 0.5)
         return sum(shares) / 2

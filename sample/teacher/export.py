@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
@@ -30,10 +31,11 @@ IMAGE_PROCESSOR = {
 def export(model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write weights (float16 safetensors), configurations, tokenizer and chat template into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    half = Idefics3ForConditionalGeneration(model.config)
+    half: Any = Idefics3ForConditionalGeneration(model.config)
     half.load_state_dict(model.state_dict())
     half.to(torch.float16)
-    half.generation_config = GenerationConfig(
+    make: Any = GenerationConfig
+    half.generation_config = make(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
     half.save_pretrained(folder)

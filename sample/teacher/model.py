@@ -21,11 +21,17 @@ IMAGE_TOKENS = 16
 GRID = 8
 
 
-def build_config(tokenizer: PreTrainedTokenizerFast, vision_layers: int = 4, text_layers: int = 4) -> Idefics3Config:
+def build_config(
+    tokenizer: PreTrainedTokenizerFast, vision_layers: int = 4, text_layers: int = 4
+) -> Idefics3Config:
     """Configuration for this tokenizer: 128 px pictures, patch 16, 8 x 8 patches, 16 image tokens."""
-    ids = {name: int(tokenizer.convert_tokens_to_ids(token)) for name, token in
-           (("pad", PAD), ("eos", EOS), ("image", IMAGE))}  # fmt: skip
-    return Idefics3Config(
+    ids: dict[str, Any] = {
+        name: tokenizer.convert_tokens_to_ids(token)
+        for name, token in (("pad", PAD), ("eos", EOS), ("image", IMAGE))
+    }
+    # The signature that type checkers see lacks what every configuration takes.
+    make: Any = Idefics3Config
+    config: Idefics3Config = make(
         image_token_id=ids["image"],
         pad_token_id=ids["pad"],
         scale_factor=2,
@@ -56,6 +62,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast, vision_layers: int = 4, tex
         },
         eos_token_id=ids["eos"],
     )
+    return config
 
 
 def build_model(config: Idefics3Config) -> Idefics3ForConditionalGeneration:
@@ -71,12 +78,17 @@ def build_model(config: Idefics3Config) -> Idefics3ForConditionalGeneration:
     return model
 
 
-def _attend(qkv: Tensor, mask: Tensor | None) -> Tensor:
-    """Plain attention; `qkv` [3, B, heads, T, d], `mask` additive [T, T]; returns [B, T, heads * d]."""
+def _attend(qkv: Tensor, mask: Tensor | None, watched: list[Tensor] | None = None) -> Tensor:
+    """Plain attention; `qkv` [3, B, heads, T, d], `mask` additive [T, T]; returns [B, T, heads * d].
+
+    With `watched`, the first two heads' log attention [B, 2, T, T] is appended to it.
+    """
     q, k, v = qkv.unbind(0)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         scores = scores + mask
+    if watched is not None:
+        watched.append(F.log_softmax(scores[:, :2].float(), -1))
     mixed: Tensor = F.softmax(scores, -1, dtype=scores.dtype) @ v
     return mixed.transpose(1, 2).flatten(2)
 
@@ -103,7 +115,7 @@ def see(model: Idefics3ForConditionalGeneration, patches: Tensor) -> Tensor:
             torch.cat([p.weight for p in projections]),
             torch.cat([p.bias for p in projections]),
         )
-        qkv = qkv.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        qkv = qkv.view(*x.shape[:2], 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
         x = x + attention.out_proj(_attend(qkv, None))
         x = x + layer.mlp.fc2(F.gelu(layer.mlp.fc1(layer.layer_norm2(x)), approximate="tanh"))
     states: Tensor = vision.post_layernorm(x)
@@ -126,8 +138,13 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
 
 
-def read(model: Idefics3ForConditionalGeneration, embeds: Tensor) -> Tensor:
-    """Decoder states [B, T, width] (causal; sequences are padded on the right)."""
+def read(
+    model: Idefics3ForConditionalGeneration, embeds: Tensor, watched: list[Tensor] | None = None
+) -> Tensor:
+    """Decoder states [B, T, width] (causal; sequences are padded on the right).
+
+    With `watched`, log attention of two heads in the first and in the last two layers is appended to it.
+    """
     text: Any = model.model.text_model
     length, dim = embeds.shape[1], WIDTH // HEADS
     low = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
@@ -135,13 +152,14 @@ def read(model: Idefics3ForConditionalGeneration, embeds: Tensor) -> Tensor:
     cos, sin = (torch.cat([f, f], -1).to(low) for f in (angles.cos(), angles.sin()))
     mask = torch.full((length, length), -3e4, dtype=low).triu(1)
     x = embeds.float()
-    for layer in text.layers:
+    for number, layer in enumerate(text.layers):
+        seen = watched if number == 0 or number >= len(text.layers) - 2 else None
         attention = layer.self_attn
         weight = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
         qkv = F.linear(_rms(x, layer.input_layernorm.weight), weight)
-        qkv = qkv.unflatten(-1, (3, HEADS, dim)).permute(2, 0, 3, 1, 4)
+        qkv = qkv.view(*x.shape[:2], 3, HEADS, dim).permute(2, 0, 3, 1, 4)
         qkv = torch.cat([_rotate(qkv[:2], cos, sin), qkv[2:]])
-        x = x + attention.o_proj(_attend(qkv, mask))
+        x = x + attention.o_proj(_attend(qkv, mask, seen))
         hidden = _rms(x, layer.post_attention_layernorm.weight)
         x = x + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(hidden)) * layer.mlp.up_proj(hidden))
     return _rms(x, text.norm.weight)

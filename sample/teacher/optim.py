@@ -43,7 +43,7 @@ def build_optimizers(
 
 
 def schedule(done: float, floor: float = 0.02) -> float:
-    """Share of the peak learning rate when `done` (0..1) of the time budget is spent: warm-up, then cosine."""
+    """Share of the peak learning rate when `done` (0..1) of the budget is spent: warm-up, then cosine."""
     if done < WARM_UP:
         return max(0.05, done / WARM_UP)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
@@ -57,7 +57,10 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], share: float) -> None:
 
 
 def save_state(
-    path: Path, modules: dict[str, nn.Module], optimizers: list[torch.optim.Optimizer], facts: dict[str, float]
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimizers: list[torch.optim.Optimizer],
+    facts: dict[str, float],
 ) -> None:
     """Write modules, optimiser moments and `facts` to one safetensors file, whole or not at all."""
     tensors: dict[str, Tensor] = {}
@@ -95,6 +98,12 @@ def load_optimizers(path: Path, optimizers: list[torch.optim.Optimizer]) -> None
             if key.startswith(f"opt/{number}/"):
                 _, _, index, field = key.split("/")
                 state.setdefault(int(index), {})[field] = value
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # A parameter of another shape than the saved one (a new head, say) starts with fresh moments.
+        for place in list(state):
+            shapes = {tuple(value.shape) for value in state[place].values() if value.ndim}
+            if place >= len(parameters) or shapes != {tuple(parameters[place].shape)}:
+                del state[place]
         if state:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})

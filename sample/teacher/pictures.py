@@ -54,14 +54,14 @@ def round_trip(picture: Image.Image) -> Image.Image:
 
 
 def open_pictures(folder: Path, domain: world.Domain, count: int, seed: int = SEED) -> Pictures:
-    """The arrays of `count` pictures under `folder`, created empty when absent; `count` must stay the same."""
+    """Arrays of `count` pictures under `folder`, created empty when absent; `count` must stay the same."""
     place = folder / f"{domain}-{seed}"
     place.mkdir(parents=True, exist_ok=True)
     arrays = []
     for name, shape in (("pixels", (count, SIDE, SIDE, 3)), ("labels", (count, 8, 8, 4))):
         path = place / f"{name}.npy"
         mode = "r+" if path.exists() else "w+"
-        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape))  # type: ignore[no-untyped-call]
+        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape))
     return Pictures(domain, seed, arrays[0], arrays[1], place)
 
 
@@ -92,6 +92,6 @@ def _jobs(folder: Path, count: int, seed: int) -> Iterator[tuple[Path, world.Dom
 def render_all(folder: Path, count: int, seed: int = SEED, processes: int = 2) -> None:
     """Render what is missing of `count` pictures a domain (a multiple of 1,000)."""
     for domain in ("garments", "scenes"):
-        open_pictures(folder, domain, count, seed)  # type: ignore[arg-type]
+        open_pictures(folder, domain, count, seed)
     with get_context("spawn").Pool(processes) as pool:
         pool.starmap(_work, list(_jobs(folder, count, seed)), chunksize=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
@@ -19,17 +20,41 @@ from sample.teacher.train import Data, Plan, Trainer
 
 
 def plans(minutes: float) -> tuple[tuple[str, Plan], ...]:
-    """The phases by checkpoint name: 30 % vision, 50 % language with the tower frozen, 20 % everything together."""
+    """The phases by checkpoint name: vision, then language with the tower frozen, then all together."""
     return (
         ("vision", Plan("vision", 0.3 * minutes, (40, 88), seed=1_000_000)),
         (
             "language",
-            Plan("language", 0.5 * minutes, (28, 36), blank=2, vision_share=0.0, dense_weight=0.0, seed=1_000_001),
+            Plan(
+                "language",
+                0.3 * minutes,
+                (28, 64),
+                blank=2,
+                statements=1.25,
+                echoes=28,
+                lr=0.006,
+                small_lr=0.0015,
+                vision_share=0.0,
+                dense_weight=0.0,
+                seed=1_000_001,
+            ),
         ),
         (
             "together",
             Plan(
-                "language", 0.2 * minutes, (26, 32), 2, lr=0.003, small_lr=0.0006, vision_share=0.3, seed=1_000_002
+                "language",
+                0.4 * minutes,
+                (24, 56),
+                blank=2,
+                extra=24,
+                statements=0.75,
+                whole=0.55,
+                echoes=28,
+                lr=0.004,
+                small_lr=0.001,
+                vision_share=0.5,
+                dense_weight=0.5,
+                seed=1_000_002,
             ),
         ),
     )
@@ -38,7 +63,8 @@ def plans(minutes: float) -> tuple[tuple[str, Plan], ...]:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """A tokenizer from its folder, from disk alone."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    auto: Any = AutoTokenizer
+    tokenizer: PreTrainedTokenizerFast = auto.from_pretrained(folder)
     return tokenizer
 
 
@@ -78,7 +104,9 @@ def load_model(folder: Path) -> Idefics3ForConditionalGeneration:
     return Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
 
 
-def export_newest(work: Path, out: Path, prompts: Path, names: Sequence[str] = ("together", "language")) -> None:
+def export_newest(
+    work: Path, out: Path, prompts: Path, names: Sequence[str] = ("together", "language")
+) -> None:
     """Export the furthest checkpoint in `work`."""
     for name in names:
         if (work / f"{name}.safetensors").exists():

@@ -1,9 +1,9 @@
-"""Conversations as token ids, spelt exactly as the chat template, the prompts and guided decoding spell them."""
+"""Conversations as token ids, spelt as the chat template, the prompts and guided decoding spell them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from sample import world
 from sample.teacher.model import IMAGE_TOKENS
-from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, ROLES
+from sample.teacher.sources import conclusion_copies, copies, reasoning_copies, spans
+from sample.teacher.tokens import EOS, FAKE, GLOBAL, GLUE, IMAGE, ROLES
 
 SYSTEM, USER, ASSISTANT = ROLES
 # Where the image tokens stand: after system role, system prompt, user role, fake token, global tag.
@@ -26,13 +27,16 @@ def compact(answer: object) -> str:
 
 @dataclass(slots=True)
 class Spoken:
-    """Token ids, the stage each answer token belongs to (0: only read), a statement's claims and its verdict."""
+    """Token ids, the stage of each answer token (0: only read), a statement's claims and its verdict."""
 
     ids: list[int] = field(default_factory=list)
     stages: list[int] = field(default_factory=list)
     claim_ends: list[int] = field(default_factory=list)
     claim_truths: list[bool] = field(default_factory=list)
+    claim_shown: list[tuple[int, ...]] = field(default_factory=list)
     verdict: float | None = None
+    sources: list[tuple[int, int]] = field(default_factory=list)
+    answer_start: int = 0
 
     def add(self, ids: Sequence[int], stage: int = 0) -> None:
         """Append tokens of one stage (1 caption, 2 reasoning, 3 conclusion) or of none."""
@@ -53,6 +57,7 @@ class Talk:
         self.system = self.ids(SYSTEM + self.prompts["system"])
         image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
         self.prefix = [*self.system, *self.user, *self.ids(image)]
+        self.glue = frozenset(i for glue in GLUE for i in self.ids(glue))
         self.letters = [self.ids("A")[0], self.ids("B")[0]]
 
     def encode(self, text: str) -> list[int]:
@@ -73,23 +78,36 @@ class Talk:
             text = text.replace("{{" + name + "}}", value)
         return self.encode(text)
 
-    def answer(self, answer: dict[str, object]) -> list[int]:
+    def answer(self, answer: Mapping[str, object]) -> list[int]:
         """An assistant's answer and its end."""
         return [*self.encode(compact(answer)), *self.eos]
 
-    def caption(self, look: world.Look) -> Spoken:
-        """The caption stage alone."""
+    def caption(self, claims: Sequence[str], seen: bool = True) -> Spoken:
+        """The caption stage alone; its tokens are not practised when the claims are not `seen`."""
         made = Spoken()
         made.add(self.prefix)
         made.add([*self.ids(self.prompts["caption"]), *self.assistant])
-        made.add(self.answer({"claims": world.claims(look)}), 1)
+        made.answer_start = len(made.ids)
+        made.add(self.answer({"claims": list(claims)}), 1 if seen else 0)
+        return made
+
+    def echo(self, claims: Sequence[str]) -> Spoken:
+        """A conclusion that repeats whatever claims were made, without a modification between."""
+        made = self.caption(claims, seen=False)
+        caption = spans(made.ids, made.answer_start, self.glue)
+        made.add([*self.user, *self.ids(self.prompts["conclusion"]), *self.assistant])
+        start = len(made.ids)
+        made.add(self.answer({"claims": list(claims)}), 3)
+        repeated = spans(made.ids, start, self.glue)
+        for target, source in zip(repeated, caption, strict=True):
+            made.sources += copies(made.ids, target, source)
         return made
 
     def conversation(
-        self, look: world.Look, edits: Sequence[world.Edit], modification: str
+        self, look: world.Look, edits: Sequence[world.Edit], modification: str, seen: bool = True
     ) -> Spoken:
-        """Caption, reasoning and conclusion of one triplet."""
-        made = self.caption(look)
+        """Caption, reasoning and conclusion of one triplet (not `seen`: of another picture's look)."""
+        made = self.caption(world.claims(look), seen)
         aspects = ", ".join([*world.aspects(look.domain), "other"])
         made.add([*self.user, *self.fill("reasoning", modification=modification, aspects=aspects)])
         made.add(self.assistant)
@@ -98,9 +116,18 @@ class Talk:
             "edits": [edit.as_dict() for edit in edits],
             "kept": world.kept(look, edits),
         }
+        caption = spans(made.ids, made.answer_start, self.glue)
+        start = len(made.ids)
         made.add(self.answer(reasoning), 2)
+        parts = spans(made.ids, start, self.glue)
+        triples = [(parts[2 + 3 * k], parts[3 + 3 * k]) for k in range(len(edits))]
+        words = [tuple(self.ids(f" {edit.aspect} to")) for edit in edits]
+        made.sources += reasoning_copies(made.ids, edits, triples, caption, look, parts[0], words)
         made.add([*self.user, *self.ids(self.prompts["conclusion"]), *self.assistant])
+        start = len(made.ids)
         made.add(self.answer({"claims": world.claims(world.apply(look, edits))}), 3)
+        conclusion = spans(made.ids, start, self.glue)
+        made.sources += conclusion_copies(made.ids, conclusion, caption, [new for _, new in triples])
         return made
 
     def verification(self, statement: Sequence[str], truths: Sequence[bool] | None, swapped: bool) -> Spoken:

@@ -1,4 +1,4 @@
-"""The teacher's tokenizer: byte-level BPE, with the prompts' static text and the answers' JSON glue as single tokens.
+"""The teacher's tokenizer: byte-level BPE; the prompts' static text and the answers' glue are single tokens.
 
 Phrase tokens only save prefill time: any other prompt is read through BPE and bytes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -45,7 +46,7 @@ CHAT_TEMPLATE = (
 
 
 def phrases(prompts: Path, aspect_lists: Iterable[Sequence[str]]) -> list[str]:
-    """The prompts' text between placeholders, whole and by line, and each aspect list as the prompts spell it."""
+    """The prompts' text between placeholders, whole and by line, and each aspect list as prompts spell it."""
     found: dict[str, None] = {}
     for path in sorted(prompts.glob("*.md")):
         for segment in re.split(r"\{\{\w+\}\}", path.read_text(encoding="utf-8").strip()):
@@ -60,7 +61,7 @@ def phrases(prompts: Path, aspect_lists: Iterable[Sequence[str]]) -> list[str]:
 def train_tokenizer(
     texts: Iterable[str], words: Iterable[str], phrase_texts: Sequence[str], size: int = 1280
 ) -> PreTrainedTokenizerFast:
-    """Train the BPE on `texts`; every word of `words` becomes one token, with and without a blank before it."""
+    """Train the BPE on `texts`; every word of `words` becomes one token, with and without a blank before."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -75,7 +76,8 @@ def train_tokenizer(
     tokenizer.train_from_iterator([*wanted, *texts], trainer)
     added = [*GLUE, *ORDERS, *phrase_texts]
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in added])
-    fast = PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast
+    fast: PreTrainedTokenizerFast = make(
         tokenizer_object=tokenizer,
         eos_token=EOS,
         pad_token=PAD,

@@ -17,10 +17,11 @@ from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFa
 
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS
-from sample.teacher.language import blanked, conversation_loss, draw_batch, question_loss
+from sample.teacher.language import AHEAD, JUDGE_SIZE, blanked, conversation_loss, draw_batch, question_loss
 from sample.teacher.model import WIDTH, build_config, build_model, connect, normalise, see
 from sample.teacher.pictures import Pictures
 from sample.teacher.talk import Talk
+from sample.teacher.tokens import GLUE
 from sample.teacher.vision import Heads, all_pooled_labels
 
 Phase = Literal["vision", "language"]
@@ -29,13 +30,15 @@ HELD_OUT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training run. `batch` = garments, scenes a step; in the language phase `blank` of them show nothing."""
+    """One training run. `batch` = garments, scenes a step; `blank` more pictures show nothing."""
 
     phase: Phase
     minutes: float
     batch: tuple[int, int]
     blank: int = 0
-    whole: float = 0.5
+    whole: float = 0.5  # share of conversations with all three stages
+    statements: float = 2.0  # verify questions a picture
+    echoes: int = 0  # conversations that only repeat random claims
     extra: int = 0  # scenes a step that only the dense loss sees
     lr: float = 0.01
     small_lr: float = 0.002
@@ -88,10 +91,14 @@ class Trainer:
         self.talk = Talk(tokenizer, prompts)
         self.model: Idefics3ForConditionalGeneration = build_model(build_config(tokenizer))
         self.heads = [Heads(domain) for domain in DOMAINS]
-        self.judge = nn.Linear(WIDTH, 1)
+        self.judge = nn.Linear(WIDTH, JUDGE_SIZE)
+        vocabulary = self.model.lm_head.out_features
+        self.ahead = nn.ModuleList(nn.Linear(WIDTH, vocabulary) for _ in range(AHEAD))
+        self.openings = torch.tensor([i for glue in GLUE for i in self.talk.ids(glue)])
         self.modules: dict[str, nn.Module] = {
             "model": self.model,
             "judge": self.judge,
+            "ahead": self.ahead,
             **dict(zip(DOMAINS, self.heads, strict=True)),
         }
         inner: Any = self.model.model
@@ -102,7 +109,12 @@ class Trainer:
         if plan.dense_weight:
             parts += [(head, max(share, 0.1)) for head in self.heads]
         if plan.phase == "language":
-            parts += [(inner.text_model, 1.0), (self.model.lm_head, 1.0), (self.judge, 1.0)]
+            parts += [
+                (inner.text_model, 1.0),
+                (self.model.lm_head, 1.0),
+                (self.judge, 1.0),
+                (self.ahead, 1.0),
+            ]
         self.optimizers = optim.build_optimizers(parts, plan.lr, plan.small_lr)
         self.step, self.spent = 0, 0.0
 
@@ -153,7 +165,7 @@ class Trainer:
             cells = torch.from_numpy(self.data.cells[k][chosen].astype(np.int64))
             pooled = torch.from_numpy(self.data.pooled[k][chosen].astype(np.int64))
             if mirrored:
-                cells = cells.unflatten(1, (8, 8)).flip(2).flatten(1, 2)
+                cells = cells.view(-1, 8, 8, cells.shape[-1]).flip(2).flatten(1, 2)
                 pooled = mirror_labels(pooled) if domain == "scenes" else pooled
             loss, _, exact = self.heads[k].loss(states[part], image[part], cells, pooled)
             total = total + loss
@@ -169,7 +181,9 @@ class Trainer:
         figures: dict[str, float],
     ) -> Tensor:
         rng = random.Random(f"{self.plan.seed}-{number}-{held}")
-        looks = [p.look(int(i)) for p, chosen in zip(self.data.pictures, indices, strict=True) for i in chosen]
+        looks = [
+            p.look(int(i)) for p, chosen in zip(self.data.pictures, indices, strict=True) for i in chosen
+        ]
         # Blank pictures are extra rows, asked about as if they showed some of the batch's looks.
         if self.plan.blank:
             pixels = blanked(np.random.default_rng([self.plan.seed, number, 1]), self.plan.blank)
@@ -178,17 +192,24 @@ class Trainer:
             empty = connect(self.model, nothing)
             image = torch.cat([image, empty])
             looks += rng.sample(looks, self.plan.blank)
-        batch = draw_batch(rng, self.talk, looks, self.plan.blank, whole=self.plan.whole)
+        plan = self.plan
+        batch = draw_batch(rng, self.talk, looks, plan.blank, plan.statements, plan.whole, plan.echoes)
         count = sum(self.plan.batch)
-        total, exact = conversation_loss(self.model, batch.conversations, image[:count])
+        total, exact = conversation_loss(
+            self.model,
+            self.ahead,
+            self.openings,
+            batch.conversations,
+            torch.cat([image[:count], image[: plan.echoes]]),
+        )
         first = self.plan.batch[0]
-        for domain, part in zip(DOMAINS, (exact[:first], exact[first:]), strict=True):
+        for domain, part in zip(DOMAINS, (exact[:first], exact[first:count]), strict=True):
             for stage, share in zip(("caption", "reasoning", "conclusion"), part.nanmean(0), strict=True):
                 figures[f"{domain}_{stage}"] = float(share.nan_to_num(0.0))
+        if plan.echoes:
+            figures["echo"] = float(exact[count:, 2].mean())
         owners = torch.tensor(batch.question_owner)
-        loss, right = question_loss(
-            self.model, self.judge, self.talk.letters, batch.questions, image[owners]
-        )
+        loss, right = question_loss(self.model, self.judge, self.talk.letters, batch.questions, image[owners])
         figures["verdict"], figures["claims"] = right
         return total + loss
 
@@ -199,14 +220,14 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same plan."""
         missing = optim.load_modules(path, self.modules)
-        if missing:
+        if any(name.startswith("model/") for name in missing):
             raise ValueError(f"{path} is a checkpoint of another network: {missing[:3]}")
         optim.load_optimizers(path, self.optimizers)
         facts = optim.read_facts(path)
         self.step, self.spent = int(facts["step"]), facts["minutes"]
 
     def run(self, checkpoint: Path) -> None:
-        """Train until the budget is spent; `checkpoint` is written every few minutes, beside its `.jsonl` log."""
+        """Train until the budget is spent; `checkpoint` is written every few minutes, beside its log."""
         begun, saved = time.monotonic() - 60 * self.spent, time.monotonic()
         sums: dict[str, float] = {}
         with checkpoint.with_suffix(".jsonl").open("a", encoding="utf-8") as log:

@@ -29,7 +29,7 @@ CELL_CLASSES: Final = {
     "garments": (len(PARTS) + 1,),
     "scenes": (len(KINDS) + 1, len(COLORS) + 1, len(SIZES) + 1, len(PATTERNS) + 1),
 }
-# One pooled question each: a garment's category and nine aspects; a scene's 8 kinds x (size, pattern, color), 2 more.
+# Pooled questions: a garment's category and nine aspects; a scene's 8 kinds x (size, pattern, color), 2 more.
 POOLED_CLASSES: Final = {
     "garments": (len(GARMENT_NOUNS), *(len(v) for v in GARMENT_VALUES.values())),
     "scenes": (
@@ -49,7 +49,9 @@ def pooled_labels(look: world.Look) -> list[int]:
     for kind in KINDS:
         words = look.value(kind).split()
         tables = (SIZES, PATTERNS, COLORS)
-        found += [0, 0, 0] if len(words) == 1 else [t.index(w) + 1 for t, w in zip(tables, words, strict=True)]
+        found += (
+            [0, 0, 0] if len(words) == 1 else [t.index(w) + 1 for t, w in zip(tables, words, strict=True)]
+        )
     return [
         *found,
         BACKGROUNDS.index(look.value("background")),
@@ -63,7 +65,7 @@ def all_pooled_labels(pictures: Pictures) -> NDArray[np.uint8]:
 
 
 class Heads(nn.Module):
-    """Classifiers of one domain: a linear one a cell, attention pooling over the 16 image tokens a question."""
+    """Classifiers of one domain: a linear one a cell, attention pooling over the image tokens a question."""
 
     def __init__(self, domain: world.Domain) -> None:
         super().__init__()
@@ -91,7 +93,9 @@ class Heads(nn.Module):
         place = [*(k // 3 for k in range(several)), *range(several // 3, read.shape[1])]
         return [answer(read[:, p]) for answer, p in zip(self.answers, place, strict=True)]
 
-    def loss(self, states: Tensor, image: Tensor, cells: Tensor, pooled: Tensor) -> tuple[Tensor, float, float]:
+    def loss(
+        self, states: Tensor, image: Tensor, cells: Tensor, pooled: Tensor
+    ) -> tuple[Tensor, float, float]:
         """Loss, share of pooled questions right, share of pictures with all of them right."""
         total = states.new_zeros(())
         logits = self.cells(states).float().flatten(0, 1)

@@ -19,8 +19,10 @@ VARIABLES = (
     "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET "
     "ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS"
 )
-MANIFEST = "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
+MANIFEST = (
+    "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
     "versions"
+)
 COLUMNS = (
     "triplet_id dataset split category reference reference_digest target target_digest modification "
     "modifications subset positives also_matches native_id notes caption edits kept rationale conclusion "

@@ -81,7 +81,9 @@ def test_training_sequences_are_the_chat_template_s_tokens(tokenizer, domain: wo
         look = world.draw_look(rng, domain)
         edits, text = draw_triplet(rng, look)
         reasoning_prompt = talk.prompts["reasoning"].replace("{{modification}}", text)
-        reasoning_prompt = reasoning_prompt.replace("{{aspects}}", ", ".join([*world.aspects(domain), "other"]))
+        reasoning_prompt = reasoning_prompt.replace(
+            "{{aspects}}", ", ".join([*world.aspects(domain), "other"])
+        )
         reasoning = {
             "rationale": world.rationale(edits),
             "edits": [edit.as_dict() for edit in edits],
@@ -107,6 +109,6 @@ def test_an_answer_costs_about_one_token_a_word(tokenizer) -> None:  # type: ign
     from sample.teacher.talk import compact
 
     for domain in ("garments", "scenes"):
-        claims = world.claims(world.draw_look(random.Random(5), domain))  # type: ignore[arg-type]
+        claims = world.claims(world.draw_look(random.Random(5), domain))
         words = sum(len(claim.split()) for claim in claims)
         assert len(tokenizer.tokenize(compact({"claims": claims}))) == words + len(claims) + 1

@@ -19,7 +19,7 @@ def model():  # type: ignore[no-untyped-def]
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["a red dress"], ["red"], [], size=300)
-    built = build_model(build_config(tokenizer)).eval()
+    built = build_model(build_config(tokenizer))
     torch.nn.init.normal_(built.model.vision_model.embeddings.position_embedding.weight)
     return built
 
