@@ -73,7 +73,10 @@ def test_no_process_stays_when_we_get_a_signal(
     python: Path, model: Path, tmp_path: Path, deadly: signal.Signals
 ) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from annotate.teacher.server import start_server\n"
+        "import signal, sys, time; from pathlib import Path\n"
+        "from annotate.teacher.server import start_server\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "with start_server(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), grace_seconds=1):\n"
         "    print('ready', flush=True); time.sleep(600)"
     )
