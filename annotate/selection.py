@@ -22,6 +22,7 @@ QUARANTINES: Mapping[str, str] = {
     "undecodable_image": "An image file is there but cannot be decoded: truncated, or not an image.",
     "image_too_large": "An image has more pixels or bytes than the safety limit allows.",
     "empty_modification": "No usable modification text is left in the record.",
+    "modification_too_long": "The modification text is longer than 2,000 characters; no real one is.",
     "exact_repeat": "Reference, target and text repeat an earlier record under a second id.",
     "caption_invalid": "The teacher's caption did not fit the schema, nor after a repair turn.",
     "reasoning_invalid": "The teacher's reasoning did not fit the schema, nor after a repair turn.",

@@ -189,7 +189,7 @@ RULES: tuple[Rule, ...] = (
          "one repair turn, then quarantine", _never),
     Rule("empty content", "`content` is empty", "repair", "<stage>_invalid",
          "one repair turn, then quarantine", _never),
-    Rule("refusal as text", "not the asked JSON", "repair", "<stage>_invalid",
+    Rule("refusal as text", "not the asked JSON", "repair", "teacher_refused",
          "one repair turn, then quarantine", _never),
     Rule("schema violation", "not the asked JSON", "repair", "<stage>_invalid",
          "one repair turn, then quarantine", _never),

@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from annotate.datasets.dirt import PROBLEMS
 from annotate.errors import CirError, InputError, OutputError, RunIncomplete, TeacherRefused, UsageError
 from annotate.selection import REASONS
 from annotate.settings import add_arguments
@@ -60,6 +61,10 @@ def test_columns() -> None:
 
 def test_reason_codes() -> None:
     assert set(CODES.split()) <= set(REASONS)
+
+
+def test_every_problem_found_while_reading_has_its_words() -> None:
+    assert set(PROBLEMS) <= set(REASONS)
 
 
 def test_exit_statuses() -> None:

@@ -67,6 +67,11 @@ OUTCOMES: dict[str, tuple[Ask, Triplet, Callable[[Tools], None]]] = {
         triplet(0, problem="empty_modification", modifications=("",)),
         lambda t: None,
     ),
+    "modification_too_long": (
+        scripted(),
+        triplet(0, problem="modification_too_long", modifications=("red " * 700,)),
+        lambda t: None,
+    ),
     "exact_repeat": (scripted(), triplet(0, problem="exact_repeat"), lambda t: None),
     "caption_invalid": (stage_says("caption", "no JSON"), triplet(0), lambda t: None),
     "reasoning_invalid": (stage_says("reasoning", "{}"), triplet(0), lambda t: None),
@@ -99,7 +104,7 @@ def test_a_wrong_target_is_rejected_and_keeps_its_chain_and_score(tmp_path: Path
     assert row.conclusion == "blue ball, sand background"
 
 
-@pytest.mark.parametrize("problem", ["empty_modification", "exact_repeat"])
+@pytest.mark.parametrize("problem", ["empty_modification", "modification_too_long", "exact_repeat"])
 def test_a_dirty_record_asks_nothing(tmp_path: Path, problem: str) -> None:
     async def ask(request: Request) -> Reply:
         raise AssertionError("asked")
