@@ -97,7 +97,8 @@ def claims(look: Look) -> list[str]:
     if look.domain == "garments":
         noun = GARMENT_NOUNS[look.category or "dress"]
         return [f"{values['color']} {noun}", *(values[a] for a in GARMENT_ASPECTS if a != "color")]
-    shown = [f"{values[kind]} {kind}" for kind in objects(look)]
+    # The kind comes first: what a claim is about is decided before what is said of it.
+    shown = [f"the {kind} is {values[kind]}" for kind in objects(look)]
     return [*shown, f"{values['background']} background", f"objects {values['arrangement']}"]
 
 
@@ -240,6 +241,16 @@ def one_attribute_neighbour(rng: random.Random, look: Look) -> Look:
     return apply(look, draw_unmentioned(rng, look, (), n=1))
 
 
+def one_value_off(rng: random.Random, edit: Edit) -> Edit:
+    """The edit with another value than `new`: of an object one attribute differs, of a removal all do."""
+    if edit.aspect in KINDS:
+        if edit.new == ABSENT:
+            return Edit(edit.aspect, edit.old, change_object(rng, edit.old))
+        return Edit(edit.aspect, edit.old, change_object(rng, edit.new))
+    values = {**GARMENT_VALUES, "background": BACKGROUNDS, "arrangement": ARRANGEMENTS}[edit.aspect]
+    return Edit(edit.aspect, edit.old, other(rng, values, edit.new))
+
+
 def kept(look: Look, edits: Iterable[Edit]) -> list[str]:
     """The reference's aspects that no edit touches, in canonical order (scenes: present kinds only)."""
     touched = {edit.aspect for edit in edits}
@@ -247,13 +258,16 @@ def kept(look: Look, edits: Iterable[Edit]) -> list[str]:
 
 
 def rationale(edits: Iterable[Edit]) -> str:
-    """One sentence derived from the edits alone."""
+    """One sentence derived from the edits alone: of a changed object it says what changes, not what stays."""
     parts = []
     for edit in edits:
         if edit.new == ABSENT:
             parts.append(f"remove {edit.aspect}")
         elif edit.old == ABSENT:
             parts.append(f"add {edit.new} {edit.aspect}")
+        elif edit.aspect in KINDS:
+            changed = [b for a, b in zip(edit.old.split(), edit.new.split(), strict=True) if a != b]
+            parts.append(f"change {edit.aspect} to {' '.join(changed)}")
         else:
             parts.append(f"change {edit.aspect} to {edit.new}")
     return f"{' and '.join(parts) or 'change nothing'}, keep the rest"
@@ -272,10 +286,10 @@ def parse_claim(text: str) -> list[tuple[str, str]] | None:
     for category, noun in GARMENT_NOUNS.items():
         if last == noun and first in GARMENT_VALUES["color"]:
             return [("color", first), ("category", category)]
-    if last in KINDS:
-        parts = first.split()
-        if len(parts) == 3 and parts[0] in SIZES and parts[1] in PATTERNS and parts[2] in COLORS:
-            return [(last, first)]
+    parts = words.split()
+    if len(parts) == 6 and parts[0] == "the" and parts[1] in KINDS and parts[2] == "is":
+        if parts[3] in SIZES and parts[4] in PATTERNS and parts[5] in COLORS:
+            return [(parts[1], " ".join(parts[3:]))]
     if last == "background" and first in BACKGROUNDS:
         return [("background", first)]
     if words.startswith("objects ") and words[8:] in ARRANGEMENTS:
@@ -300,6 +314,7 @@ __all__ = [
     "make_look",
     "objects",
     "one_attribute_neighbour",
+    "one_value_off",
     "parse_claim",
     "rationale",
 ]

@@ -25,7 +25,7 @@ from sample.paint import (
 )
 from sample.vocabulary import COLORS, KINDS, PATTERNS, SIZES
 
-DIAMETER: Final = {"small": 21.0, "large": 32.0}  # pixels of a 128-pixel picture
+DIAMETER: Final = {"small": 24.0, "large": 34.0}  # pixels of a 128-pixel picture
 TILE: Final = 92  # oversampled pixels; holds a large object at any tilt
 
 
@@ -49,10 +49,10 @@ def shape_mask(kind: str, radius: float, tilt: float) -> Image.Image:
         disc(0, 0, 1)
     elif kind == "ring":
         disc(0, 0, 1.08)
-        disc(0, 0, 0.42, 0)
+        disc(0, 0, 0.36, 0)
     elif kind == "moon":
         disc(-0.05, 0, 1.08)
-        disc(0.62, -0.1, 0.74, 0)
+        disc(0.66, -0.1, 0.68, 0)
     elif kind == "box":
         draw.polygon(place([(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]), fill=255)
     elif kind == "cone":

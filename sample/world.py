@@ -27,6 +27,7 @@ from sample.looks import (
     make_look,
     objects,
     one_attribute_neighbour,
+    one_value_off,
     parse_claim,
     rationale,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "modification_text",
     "objects",
     "one_attribute_neighbour",
+    "one_value_off",
     "parse_claim",
     "rationale",
     "render",

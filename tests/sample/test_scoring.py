@@ -60,10 +60,10 @@ SCENE_LINE: dict[str, Any] = {
     "dirt": [],
 }
 SCENE_ROW: dict[str, Any] = {
-    "caption_claims": ["small plain red ball"],
+    "caption_claims": ["the ball is small plain red"],
     "edits": SCENE_LINE["edits"],
     "kept": ["box", "background", "arrangement"],
-    "conclusion_claims": ["large striped blue box", "small plain green moon"],
+    "conclusion_claims": ["the box is large striped blue", "the moon is small plain green"],
 }
 
 
@@ -123,7 +123,7 @@ def test_edits_are_compared_as_a_set_without_regard_to_order_and_capitals() -> N
 
 def test_a_conclusion_must_state_every_edits_new_value() -> None:
     assert not _mark(conclusion_claims=["red dress", "belt"]).conclusion
-    assert not _mark(SCENE_LINE, SCENE_ROW, conclusion_claims=["large striped blue box"]).conclusion
+    assert not _mark(SCENE_LINE, SCENE_ROW, conclusion_claims=["the box is large striped blue"]).conclusion
 
 
 def test_a_conclusion_that_contradicts_reference_and_edits_is_wrong() -> None:
@@ -133,7 +133,7 @@ def test_a_conclusion_that_contradicts_reference_and_edits_is_wrong() -> None:
 
 def test_a_conclusion_that_still_names_a_removed_object_is_wrong() -> None:
     assert _mark(SCENE_LINE, SCENE_ROW).row
-    claims = [*SCENE_ROW["conclusion_claims"], "small plain red ball"]
+    claims = [*SCENE_ROW["conclusion_claims"], "the ball is small plain red"]
     assert not _mark(SCENE_LINE, SCENE_ROW, conclusion_claims=claims).conclusion
 
 

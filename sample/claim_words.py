@@ -1,0 +1,42 @@
+"""Other ways to state a claim than the one that the captions use, as another writer or a leak would."""
+
+from __future__ import annotations
+
+import random
+
+from sample.garment_texts import ASK
+from sample.looks import parse_claim
+from sample.scene_texts import GROUNDS, ORDERS, SIZE_WORDS
+from sample.vocabulary import GARMENT_NOUNS, KINDS
+from sample.wording import article
+
+
+def reworded(rng: random.Random, claim: str) -> str:
+    """The claim in other words, of the same meaning; ValueError when it is no claim of this world."""
+    stated = parse_claim(claim)
+    if stated is None:
+        raise ValueError(f"no claim of the sample world: {claim!r}")
+    aspect, value = stated[0]
+    if aspect == "color":
+        noun = GARMENT_NOUNS[stated[1][1]]
+        return rng.choice(("the {1} is {0}", "{2} {1}", "its color is {0}", "a {1} in {0}")).format(
+            value, noun, article(value)
+        )
+    if aspect == "background":
+        ground = rng.choice(GROUNDS[value])
+        return rng.choice(
+            ("the background is {}", "there is {} in the background", "{} as background")
+        ).format(ground)
+    if aspect == "arrangement":
+        way = rng.choice(ORDERS[value])
+        return rng.choice(("the objects are {}", "everything is {}", "they are arranged {}")).format(way)
+    if aspect in KINDS:
+        size, pattern, color = value.split()
+        size = rng.choice(SIZE_WORDS[size])
+        words = rng.choice(
+            (f"{size} {pattern} {color}", f"{size} {color} {pattern}", f"{pattern} {size} {color}")
+        )
+        return rng.choice(("there is {0}", "{0}", "it shows {0}", "{1}")).format(
+            article(f"{words} {aspect}"), f"the {aspect}, {words}"
+        )
+    return rng.choice(("it {}", "{}", "the garment {}")).format(rng.choice(ASK[value]))
