@@ -22,7 +22,7 @@ GRID = 8
 
 
 def build_config(
-    tokenizer: PreTrainedTokenizerFast, vision_layers: int = 4, text_layers: int = 4
+    tokenizer: PreTrainedTokenizerFast, vision_layers: int = 4, text_layers: int = 6
 ) -> Idefics3Config:
     """Configuration for this tokenizer: 128 px pictures, patch 16, 8 x 8 patches, 16 image tokens."""
     ids: dict[str, Any] = {
@@ -78,17 +78,12 @@ def build_model(config: Idefics3Config) -> Idefics3ForConditionalGeneration:
     return model
 
 
-def _attend(qkv: Tensor, mask: Tensor | None, watched: list[Tensor] | None = None) -> Tensor:
-    """Plain attention; `qkv` [3, B, heads, T, d], `mask` additive [T, T]; returns [B, T, heads * d].
-
-    With `watched`, the first two heads' log attention [B, 2, T, T] is appended to it.
-    """
+def _attend(qkv: Tensor, mask: Tensor | None) -> Tensor:
+    """Plain attention; `qkv` [3, B, heads, T, d], `mask` additive [T, T]; returns [B, T, heads * d]."""
     q, k, v = qkv.unbind(0)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         scores = scores + mask
-    if watched is not None:
-        watched.append(F.log_softmax(scores[:, :2].float(), -1))
     mixed: Tensor = F.softmax(scores, -1, dtype=scores.dtype) @ v
     return mixed.transpose(1, 2).flatten(2)
 
@@ -138,13 +133,8 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
 
 
-def read(
-    model: Idefics3ForConditionalGeneration, embeds: Tensor, watched: list[Tensor] | None = None
-) -> Tensor:
-    """Decoder states [B, T, width] (causal; sequences are padded on the right).
-
-    With `watched`, log attention of two heads in the first and in the last two layers is appended to it.
-    """
+def read(model: Idefics3ForConditionalGeneration, embeds: Tensor) -> Tensor:
+    """Decoder states [B, T, width] (causal; sequences are padded on the right)."""
     text: Any = model.model.text_model
     length, dim = embeds.shape[1], WIDTH // HEADS
     low = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
@@ -152,14 +142,13 @@ def read(
     cos, sin = (torch.cat([f, f], -1).to(low) for f in (angles.cos(), angles.sin()))
     mask = torch.full((length, length), -3e4, dtype=low).triu(1)
     x = embeds.float()
-    for number, layer in enumerate(text.layers):
-        seen = watched if number == 0 or number >= len(text.layers) - 2 else None
+    for layer in text.layers:
         attention = layer.self_attn
         weight = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
         qkv = F.linear(_rms(x, layer.input_layernorm.weight), weight)
         qkv = qkv.view(*x.shape[:2], 3, HEADS, dim).permute(2, 0, 3, 1, 4)
         qkv = torch.cat([_rotate(qkv[:2], cos, sin), qkv[2:]])
-        x = x + attention.o_proj(_attend(qkv, mask, seen))
+        x = x + attention.o_proj(_attend(qkv, mask))
         hidden = _rms(x, layer.post_attention_layernorm.weight)
         x = x + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(hidden)) * layer.mlp.up_proj(hidden))
     return _rms(x, text.norm.weight)

@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sample import world
 from sample.teacher.model import IMAGE_TOKENS
-from sample.teacher.sources import conclusion_copies, copies, reasoning_copies, spans
-from sample.teacher.tokens import EOS, FAKE, GLOBAL, GLUE, IMAGE, ROLES
+from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, MEANINGS, ROLES
 
 SYSTEM, USER, ASSISTANT = ROLES
 # Where the image tokens stand: after system role, system prompt, user role, fake token, global tag.
@@ -35,8 +34,7 @@ class Spoken:
     claim_truths: list[bool] = field(default_factory=list)
     claim_shown: list[tuple[int, ...]] = field(default_factory=list)
     verdict: float | None = None
-    sources: list[tuple[int, int]] = field(default_factory=list)
-    answer_start: int = 0
+    second_image: int | None = None
 
     def add(self, ids: Sequence[int], stage: int = 0) -> None:
         """Append tokens of one stage (1 caption, 2 reasoning, 3 conclusion) or of none."""
@@ -55,9 +53,8 @@ class Talk:
         self.assistant = self.ids(ASSISTANT)
         self.user = self.ids(USER)
         self.system = self.ids(SYSTEM + self.prompts["system"])
-        image = FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE
-        self.prefix = [*self.system, *self.user, *self.ids(image)]
-        self.glue = frozenset(i for glue in GLUE for i in self.ids(glue))
+        self.image = self.ids(FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE)
+        self.prefix = [*self.system, *self.user, *self.image]
         self.letters = [self.ids("A")[0], self.ids("B")[0]]
 
     def encode(self, text: str) -> list[int]:
@@ -87,60 +84,57 @@ class Talk:
         made = Spoken()
         made.add(self.prefix)
         made.add([*self.ids(self.prompts["caption"]), *self.assistant])
-        made.answer_start = len(made.ids)
         made.add(self.answer({"claims": list(claims)}), 1 if seen else 0)
         return made
 
     def echo(self, claims: Sequence[str]) -> Spoken:
         """A conclusion that repeats whatever claims were made, without a modification between."""
         made = self.caption(claims, seen=False)
-        caption = spans(made.ids, made.answer_start, self.glue)
         made.add([*self.user, *self.ids(self.prompts["conclusion"]), *self.assistant])
-        start = len(made.ids)
         made.add(self.answer({"claims": list(claims)}), 3)
-        repeated = spans(made.ids, start, self.glue)
-        for target, source in zip(repeated, caption, strict=True):
-            made.sources += copies(made.ids, target, source)
         return made
 
     def conversation(
-        self, look: world.Look, edits: Sequence[world.Edit], modification: str, seen: bool = True
+        self,
+        look: world.Look,
+        edits: Sequence[world.Edit],
+        modification: str,
+        seen: bool = True,
+        target: world.Look | None = None,
     ) -> Spoken:
-        """Caption, reasoning and conclusion of one triplet (not `seen`: of another picture's look)."""
+        """Caption, reasoning and conclusion of one triplet (not `seen`: of another picture's look).
+
+        With `target` its picture is shown beside the request, and the conclusion says what it shows.
+        """
         made = self.caption(world.claims(look), seen)
         aspects = ", ".join([*world.aspects(look.domain), "other"])
-        made.add([*self.user, *self.fill("reasoning", modification=modification, aspects=aspects)])
+        made.add(self.user)
+        if target is not None:
+            made.second_image = len(made.ids) + 2
+            made.add(self.image)
+        made.add(self.fill("reasoning", modification=modification, aspects=aspects))
+        if target is not None:
+            made.add(self.ids("\n" + self.prompts["target"]))
         made.add(self.assistant)
         reasoning = {
             "rationale": world.rationale(edits),
             "edits": [edit.as_dict() for edit in edits],
             "kept": world.kept(look, edits),
         }
-        caption = spans(made.ids, made.answer_start, self.glue)
-        start = len(made.ids)
         made.add(self.answer(reasoning), 2)
-        parts = spans(made.ids, start, self.glue)
-        triples = [(parts[2 + 3 * k], parts[3 + 3 * k]) for k in range(len(edits))]
-        words = [tuple(self.ids(f" {edit.aspect} to")) for edit in edits]
-        made.sources += reasoning_copies(made.ids, edits, triples, caption, look, parts[0], words)
         made.add([*self.user, *self.ids(self.prompts["conclusion"]), *self.assistant])
-        start = len(made.ids)
-        made.add(self.answer({"claims": world.claims(world.apply(look, edits))}), 3)
-        conclusion = spans(made.ids, start, self.glue)
-        made.sources += conclusion_copies(made.ids, conclusion, caption, [new for _, new in triples])
+        made.add(self.answer({"claims": world.claims(target or world.apply(look, edits))}), 3)
         return made
 
     def verification(self, statement: Sequence[str], truths: Sequence[bool] | None, swapped: bool) -> Spoken:
-        """One verify question; `truths` None (blank picture) asks for even odds.
-
-        The verdict is 1.0 when letter A is right, 0.0 when B is, 0.5 for even odds.
-        """
+        """One verify question; `truths` None (blank picture) asks for even odds."""
         made = Spoken()
-        before, after = self._verify_frame(swapped)
-        made.add([*self.prefix, *before])
+        made.add(self.prefix)
+        before, after = self._frame("verify", swapped)
+        made.add(before)
         for number, claim in enumerate(statement):
             last = number == len(statement) - 1
-            made.add(self.ids(claim if number == 0 else " " + claim))
+            made.add(self.encode(claim if number == 0 else " " + claim))
             made.claim_ends.append(len(made.ids) - 1)
             if not last:
                 made.add(self.ids(","))
@@ -153,12 +147,56 @@ class Talk:
             made.verdict = float(all(truths) != swapped)
         return made
 
-    def _verify_frame(self, swapped: bool) -> tuple[list[int], list[int]]:
-        meanings = ("mismatch", "match") if swapped else ("match", "mismatch")
-        text = self.prompts["verify"]
-        for name, value in zip(
-            ("first", "second", "first_meaning", "second_meaning"), ("A", "B", *meanings), strict=True
+    def edit_shown(self, edit: world.Edit, truth: bool | None, swapped: bool) -> Spoken:
+        """Does the picture show what the edit leads to? None (blank picture) asks for even odds."""
+        made = Spoken()
+        made.add(self.prefix)
+        return self._ask(made, "verify_edit", truth, swapped, edit=edit_text(edit))
+
+    def follows(
+        self, claims: Sequence[str], modification: str, claim: str, truth: bool, swapped: bool
+    ) -> Spoken:
+        """Is `claim` settled by the picture described by `claims` and the request?"""
+        made = self.caption(claims, seen=False)
+        made.add(self.user)
+        return self._ask(made, "follows", truth, swapped, modification=modification, claim=claim)
+
+    def covers(
+        self,
+        claims: Sequence[str],
+        modification: str,
+        edits: Sequence[world.Edit],
+        truth: bool,
+        swapped: bool,
+    ) -> Spoken:
+        """Are `edits` exactly what the request asks of the picture described by `claims`?"""
+        made = self.caption(claims, seen=False)
+        made.add(self.user)
+        text = "; ".join(map(edit_text, edits))
+        return self._ask(made, "covers", truth, swapped, modification=modification, edits=text)
+
+    def _ask(self, made: Spoken, prompt: str, truth: bool | None, swapped: bool, **values: str) -> Spoken:
+        first, second = MEANINGS[prompt][::-1] if swapped else MEANINGS[prompt]
+        options = {"first": "A", "second": "B", "first_meaning": first, "second_meaning": second}
+        made.add([*self.fill(prompt, **values, **options), *self.assistant])
+        made.verdict = 0.5 if truth is None else float(truth != swapped)
+        return made
+
+    def _frame(self, prompt: str, swapped: bool) -> tuple[list[int], list[int]]:
+        """A one-letter question's tokens before and after its statement."""
+        first, second = MEANINGS[prompt][::-1] if swapped else MEANINGS[prompt]
+        text = self.prompts[prompt]
+        for name, value in (
+            ("first", "A"),
+            ("second", "B"),
+            ("first_meaning", first),
+            ("second_meaning", second),
         ):
             text = text.replace("{{" + name + "}}", value)
         before, after = text.split("{{statement}}")
         return self.ids(before), [*self.ids(after), *self.assistant]
+
+
+def edit_text(edit: world.Edit) -> str:
+    """An edit as the questions about edits spell it."""
+    return f"{edit.aspect}: {edit.old} to {edit.new}"

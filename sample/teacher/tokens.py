@@ -29,7 +29,18 @@ GLUE = (
     '"}],"kept":["',
     '"}],"kept":[]}',
 )
-ORDERS = ("A. match\nB. mismatch", "A. mismatch\nB. match")
+# What the two letters mean in each one-letter question; asked in both orders.
+MEANINGS = {
+    "verify": ("match", "mismatch"),
+    "verify_edit": ("match", "mismatch"),
+    "follows": ("settled", "unsettled"),
+    "covers": ("exact", "inexact"),
+}
+ORDERS = tuple(
+    f"A. {first}\nB. {second}"
+    for pair in dict.fromkeys(MEANINGS.values())
+    for first, second in (pair, pair[::-1])
+)
 SHORTEST_PHRASE = 12
 
 CHAT_TEMPLATE = (
