@@ -55,7 +55,7 @@ class Seen(nn.Module):
 
     def loss(self, number: int, patches: Tensor, cells: Tensor, pooled: Tensor) -> tuple[Tensor, float]:
         """Loss of one domain's pictures, and the share of them whose aspects are all read rightly."""
-        grid = patches.transpose(1, 2).unflatten(2, (CELLS, CELLS))
+        grid = patches.transpose(1, 2).reshape(len(patches), WIDTH, CELLS, CELLS)
         quarters = F.avg_pool2d(grid, 2).flatten(2).transpose(1, 2)
         head: Any = self.heads[number]
         loss, _, exact = head.loss(self.cells(patches), self.pooled(quarters), cells, pooled)
