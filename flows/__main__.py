@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     parser().parse_args(flags)  # bad usage ends here, before a server is started
     try:
-        with prefect_api(os.environ.get("CIR_PREFECT_API"), HOME) as url:
+        given = os.environ.get("CIR_PREFECT_API") or os.environ.get("PREFECT_API_URL")
+        with prefect_api(given, HOME) as url:
             print(f"Prefect: {url.removesuffix('/api')}", file=sys.stderr, flush=True)
             from flows.train_eval import run_flow  # only now: Prefect reads its settings on import
 
