@@ -126,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
     _add_model(export)
     export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--results", type=Path, help="results.json whose numbers go into the model card")
     export.set_defaults(function="export")
     return top
 

@@ -173,6 +173,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         chain=arguments.chain,
         seed=int(trained.get("seed", 0)),
         data_digest=str(card.about.get("data", "")),
+        model_digest=card.weights_sha256,
         ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
         ms_writing=1000 * writing / count,
     )
@@ -230,7 +231,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 def run_export(arguments: argparse.Namespace) -> int:
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    print(f"model in {export(model, card, arguments.out)}")
+    print(f"model in {export(model, card, arguments.out, arguments.results)}")
     return 0
 
 

@@ -21,14 +21,18 @@ class Measured:
     evaluations: tuple[Evaluation, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row's model comes from; empty where nothing was trained."""
+
+    seed: int | None = None
+    data_digest: str = ""
+    model_digest: str = ""
+    learning_rate: float | None = None
+
+
 def line(
-    label: str,
-    sets: Sets,
-    done: Sequence[Evaluation],
-    chain: str,
-    seed: int | None,
-    digest: str = "",
-    rate: float | None = None,
+    label: str, sets: Sets, done: Sequence[Evaluation], chain: str, origin: Origin = Origin()
 ) -> Measured:
     """One line of the table from a dataset's evaluations (FashionIQ: one a category)."""
     asked = [each.queries for each in done if each.queries is not None]
@@ -39,10 +43,11 @@ def line(
         label=label,
         results=tuple(each.result for each in done),
         chain=chain,
-        seed=seed,
-        data_digest=digest,
+        seed=origin.seed,
+        data_digest=origin.data_digest,
         eval_digest=" ".join(each.digest[:16] for each in sets),
-        learning_rate=rate,
+        model_digest=origin.model_digest,
+        learning_rate=origin.learning_rate,
         ms_per_query=total / count if total else None,
         ms_writing=writing / count if total else None,
     )

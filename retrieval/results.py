@@ -32,6 +32,7 @@ class TableRow:
     seed: int | None  # None: nothing was trained
     data_digest: str
     eval_digest: str = ""
+    model_digest: str = ""
     learning_rate: float | None = None
     ms_per_query: float | None = None
     ms_writing: float | None = None
@@ -50,6 +51,7 @@ class TableRow:
             "seed": self.seed,
             "data_digest": self.data_digest,
             "eval_digest": self.eval_digest,
+            "model_digest": self.model_digest,
             "learning_rate": self.learning_rate,
             "ms_per_query": self.ms_per_query,
             "ms_writing": self.ms_writing,

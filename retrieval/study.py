@@ -22,7 +22,7 @@ from retrieval import checkpoint, train
 from retrieval.conversation import ChainMode
 from retrieval.encode import model_key
 from retrieval.evaluate import Choices, EvalSet, Evaluation, chains_of, chance, evaluate, with_chains_only
-from retrieval.measured import Measured, Sets, comparisons, line
+from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
 from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank
 from retrieval.results import write_results
@@ -118,7 +118,7 @@ def _rows(
 def _chance(study: Study) -> list[Measured]:
     seed = study.seeds[0]
     return [
-        line("chance", sets, [chance(each, study.choices, seed) for each in sets], "none", seed)
+        line("chance", sets, [chance(each, study.choices, seed) for each in sets], "none", Origin(seed))
         for sets in study.eval_sets
     ]
 
@@ -127,7 +127,8 @@ def _trained(study: Study, variant: Variant, seed: int, say: Callable[[str], Non
     """Train one row (or find it trained), then measure it; ours also with the teacher's chains."""
     folder = _folder(study, variant, seed)
     rate = _rate(study, variant, say)
-    digest = _train(study, variant, rate, seed, folder, say)
+    data = _train(study, variant, rate, seed, folder, say)
+    origin = Origin(seed, data, checkpoint.read_card(folder / "model").weights_sha256, rate)
     lines = []
     for sets in study.eval_sets:
         modes: list[tuple[ChainMode, Iterable[EvalSet | None]]] = [
@@ -139,7 +140,7 @@ def _trained(study: Study, variant: Variant, seed: int, say: Callable[[str], Non
             present = tuple(each for each in asked if each is not None)
             if len(present) == len(sets):
                 done = _measure(study, folder, present, chain, variant, say)
-                lines.append(line(variant.label, present, done, chain, seed, digest, rate))
+                lines.append(line(variant.label, present, done, chain, origin))
                 say(" ".join(str(evaluation.result) for evaluation in done))
     return lines
 
@@ -236,7 +237,7 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
             sum_of_image_and_text(towers, each, study.choices, folder, recipe)
             for each, folder in zip(sets, folders, strict=True)
         ]
-        lines.append(line("image + text (CLIP)", sets, done, "none", None))
+        lines.append(line("image + text (CLIP)", sets, done, "none"))
         for ours in written:
             if ours.row.dataset != sets[0].dataset:
                 continue
@@ -246,7 +247,7 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
                 conclusion_alone(towers, each, study.choices, chains_of(each, evaluation), folder, recipe)
                 for each, evaluation, folder in zip(asked, ours.evaluations, folders, strict=True)
             ]
-            lines.append(line("conclusion to image (CLIP)", asked, done, ours.row.chain, None))
+            lines.append(line("conclusion to image (CLIP)", asked, done, ours.row.chain))
     return lines
 
 

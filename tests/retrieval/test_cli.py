@@ -88,8 +88,15 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
     assert len((tmp_path / "why" / "cirr-val.csv").read_text().splitlines()) == 13
     page = (tmp_path / "why" / "cirr-val.html").read_text()
     assert page.count("<section") == 3 and "queries 12/12" in page
-    assert main(["export", *model, "--out", str(tmp_path / "plain")]) == 0
+    plain = ["export", *model, "--out", str(tmp_path / "plain")]
+    assert main([*plain, "--results", str(tmp_path / "results" / "results.json")]) == 0
     assert (tmp_path / "plain" / "model.safetensors").is_file()
+    card = (tmp_path / "plain" / "README.md").read_text()
+    protocol = "cirr/val(gallery=original, exclude_reference=true), chain generated, queries 12/12"
+    assert f"* {protocol}; gallery 18/18: R@1 " in card and row["data_digest"][:16] in card
+    (tmp_path / "other.json").write_text(json.dumps({"rows": [row | {"model_digest": "another"}]}))
+    assert main([*plain, "--results", str(tmp_path / "other.json")]) == 2
+    assert "none of its rows measured this model" in capsys.readouterr().err
 
 
 def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publishes_the_model(

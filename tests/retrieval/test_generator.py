@@ -8,19 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from annotate.errors import InputError, UsageError
-from annotate.settings.declared import CHECKOUT
-from annotate.teacher.server import start_server
-from retrieval import checkpoint
-from retrieval.conversation import query_prompt
-from retrieval.export import export
 from retrieval.generator import Generator, open_generator
-from retrieval.model import CirModel, ModelSettings
-from retrieval.pictures import Pictures
 from tests.faults.server import State, serving
-from tests.retrieval import tiny_models, tiny_world
+from tests.retrieval import tiny_world
 
 RECIPE = "fit448-q90-v1"
 
@@ -74,23 +66,3 @@ def test_a_picture_that_is_gone_is_named(url: str, asked: list[tuple[Path, str]]
 def test_a_server_that_is_not_there_is_refused_by_the_flag_s_name() -> None:
     with pytest.raises(UsageError, match=r"--generator-url http://127\.0\.0\.1:9"):
         open_generator("http://127.0.0.1:9/v1")
-
-
-@pytest.mark.slow
-def test_vllm_writes_the_chains_that_the_model_writes_itself(
-    asked: list[tuple[Path, str]], tmp_path: Path
-) -> None:
-    base = tiny_models.idefics(tmp_path / "base")
-    model = CirModel(base, ModelSettings(tuning="full"), torch.device("cpu")).eval()
-    with torch.no_grad():  # logits far enough apart that rounding decides nothing
-        model.backbone.get_output_embeddings().weight.mul_(20)
-    pictures = Pictures(RECIPE)
-    turns = [model.reader.user_turn(pictures.load(path), query_prompt(text)) for path, text in asked]
-    here = [model.reader.text(ids) for ids in model.write_chains(turns, 24)]
-    checkpoint.save(model, base, tmp_path / "checkpoint")
-    folder = export(model, checkpoint.read_card(tmp_path / "checkpoint"), tmp_path / "plain")
-    python = CHECKOUT / ".venv-teacher" / "bin" / "python"
-    with start_server(folder, python, tmp_path / "server.log") as server:
-        there = open_generator(server.url).write(asked, RECIPE, 24)
-    agreeing = sum(one == other for one, other in zip(here, there, strict=True))
-    assert agreeing >= 5, list(zip(here, there, strict=True))  # the server is sent JPEG, not the PNG
