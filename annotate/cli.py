@@ -198,9 +198,9 @@ def _serve_teacher(arguments: argparse.Namespace) -> int:
     settings = from_arguments(arguments, os.environ, Path.cwd()).run
     if settings.teacher is None:
         raise UsageError("serve-teacher starts a server; leave TEACHER_URL out")
-    serve_forever(
-        settings.teacher, settings.teacher_python, Path("outputs") / "teacher.log", settings.port, say=_say
-    )
+    log = Path("outputs") / "teacher.log"
+    flags = settings.teacher_flags
+    serve_forever(settings.teacher, settings.teacher_python, log, settings.port, flags, say=_say)
 
 
 def _journal(arguments: argparse.Namespace) -> int:

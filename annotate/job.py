@@ -200,7 +200,9 @@ async def _teacher(
             log = settings.out / "journal" / "teacher.log"
             watch.say(f"starting the teacher in vLLM; its output goes to {log}")
             server = held.enter_context(
-                start_server(settings.teacher, settings.teacher_python, log, settings.port)
+                start_server(
+                    settings.teacher, settings.teacher_python, log, settings.port, settings.teacher_flags
+                )
             )
             url, api_key = server.url, None
             watch.say(f"teacher ready after {duration(server.seconds_to_start)}")

@@ -50,6 +50,7 @@ class RunSettings:
     out: Path
     teacher_url: str | None
     teacher_python: Path
+    teacher_flags: tuple[str, ...]
     port: int | None
     timeout: float
     concurrency: int

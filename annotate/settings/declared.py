@@ -106,6 +106,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "teacher_python", values.path, "run", "python with vLLM, for TEACHER [.venv-teacher of the checkout]"
     ),
+    Setting(
+        "teacher_flags",
+        values.words,
+        "run",
+        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 4'",
+        (),
+    ),
     Setting("port", values.whole(1, 65535, 8000), "run", "port for the server that we start [a free one]"),
     Setting("timeout", values.number(1, 86400, 300), "run", "seconds that one answer may take", 300.0),
     Setting("concurrency", values.whole(1, 4096, 64), "run", "requests in flight", 64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ Source = Literal["flag", "environment", "file", "default"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _YES = frozenset({"1", "true", "yes", "on"})
+# What our own start of vLLM decides: others would make a server that we do not find or that others reach.
+_OURS = frozenset({"--host", "--port", "--model", "--served-model-name", "--trust-remote-code"})
 _NO = frozenset({"0", "false", "no", "off"})
 
 
@@ -195,6 +198,19 @@ def names(given: Given) -> tuple[str, ...]:
             f"{given.written} is no list of different names; give e.g. {given.spell('target_match')}"
         )
     return parts
+
+
+def words(given: Given) -> tuple[str, ...]:
+    """A command line's words, quoted as for a shell."""
+    try:
+        found = tuple(shlex.split(given.text))
+    except ValueError as error:
+        raise UsageError(f"{given.named} is no command line ({error}); mend its quotes") from error
+    if any(word in _OURS or word.split("=")[0] in _OURS for word in found):
+        raise UsageError(
+            f"{given.named} may not hold {', '.join(sorted(_OURS))}: they are set here; TEACHER and PORT name them"
+        )
+    return found
 
 
 def thresholds(given: Given) -> tuple[tuple[str, float], ...]:

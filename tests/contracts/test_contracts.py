@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TARGETS = "help setup sample sample-models annotate select ui serve-teacher check test lint clean"
 VARIABLES = (
-    "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET "
-    "ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS"
+    "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL "
+    "TEACHER_SEES_TARGET ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS"
 )
 MANIFEST = (
     "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
