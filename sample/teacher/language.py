@@ -21,7 +21,7 @@ from sample.teacher.talk import IMAGE_START
 STAGE_NAMES = ("caption", "reasoning", "conclusion")
 # Most answer tokens are certain, so their mean loss is small beside the verdicts'; without weight it drowns.
 ANSWER_WEIGHT = 3.0
-VERDICT_WEIGHT = 0.5
+VERDICT_WEIGHT = 1.0
 CLAIM_WEIGHT = 0.3
 SHOWN_WEIGHT = 0.2
 JUDGE_SIZE = 1 + sum(SHOWN_SIZES)

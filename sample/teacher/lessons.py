@@ -25,6 +25,7 @@ class Mix:
     follows: int = 8
     covers: int = 8
     blank: int = 2
+    swapped: float = 0.5  # share of questions with the letters the other way round
 
 
 @dataclass(slots=True)
@@ -50,6 +51,9 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
     def any_picture() -> int:
         return rng.randrange(shown_count)
 
+    def swapped() -> bool:
+        return rng.random() < mix.swapped
+
     for _ in range(mix.captions):
         k = any_picture()
         lessons.append(Lesson("caption", talk.caption(world.claims(looks[k])), k))
@@ -67,17 +71,17 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
         lessons.append(Lesson("echo", spoken, any_picture()))
     for _ in range(mix.statements):
         k = any_picture()
-        lessons.append(Lesson("verify", _statement(rng, talk, looks[k]), k))
+        lessons.append(Lesson("verify", _statement(rng, talk, looks[k], swapped()), k))
     for _ in range(mix.edits):
         k = any_picture()
         edit, truth = draw_shown_edit(rng, looks[k])
-        lessons.append(Lesson("edit", talk.edit_shown(edit, truth, rng.random() < 0.5), k))
+        lessons.append(Lesson("edit", talk.edit_shown(edit, truth, swapped()), k))
     for _ in range(mix.follows):
         k = any_picture()
-        lessons.append(Lesson("follows", _follows(rng, talk, looks[k]), k))
+        lessons.append(Lesson("follows", _follows(rng, talk, looks[k], swapped()), k))
     for _ in range(mix.covers):
         k = any_picture()
-        lessons.append(Lesson("covers", _covers(rng, talk, looks[k]), k))
+        lessons.append(Lesson("covers", _covers(rng, talk, looks[k], swapped()), k))
     for k in range(shown_count, len(looks)):
         claims, _ = draw_statement(rng, looks[k])
         lessons.append(Lesson("blank", talk.verification(claims, None, rng.random() < 0.5), k))
@@ -88,29 +92,26 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
     return lessons
 
 
-def _statement(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
+def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     claims, truths = draw_statement(rng, look)
     classes = [shown(look, claim) for claim in claims]
     if rng.random() < 0.2:
         claims = [reworded(rng, claim) for claim in claims]
-    spoken = talk.verification(claims, truths, rng.random() < 0.5)
-    spoken.claim_shown = classes
-    return spoken
+    return talk.verification(claims, truths, swapped, classes)
 
 
-def _follows(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
+def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     case = draw_settled(rng, look if rng.random() < 0.5 else world.draw_look(rng, look.domain))
     claim = reworded(rng, case.claim) if rng.random() < 0.5 else case.claim
-    swapped = rng.random() < 0.5
     return talk.follows(world.claims(case.reference), case.modification, claim, case.settled, swapped)
 
 
-def _covers(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
+def _covers(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     """The edits of the request, or the same with one left out, one more, one of another value or aspect."""
     told = look if rng.random() < 0.5 else world.draw_look(rng, look.domain)
     edits, text = draw_triplet(rng, told)
     stated = edits if rng.random() < 0.5 else spoilt(rng, told, edits)
-    return talk.covers(world.claims(told), text, stated, edits, rng.random() < 0.5)
+    return talk.covers(world.claims(told), text, stated, edits, swapped)
 
 
 def _related(rng: random.Random, looks: Sequence[world.Look], count: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from sample.teacher.spelling import MEANINGS, compact, edit_text
 from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, ROLES
 
 SYSTEM, USER, ASSISTANT = ROLES
+NOT_SHOWN: Final = (UNASKED,) * len(SHOWN_SIZES)
 # Where the image tokens stand: after system role, system prompt, user role, fake token, global tag.
 IMAGE_START: Final = 5
 
@@ -122,25 +123,27 @@ class Talk:
         made.add(self.answer({"claims": world.claims(target or world.apply(look, edits))}), 3)
         return made
 
-    def verification(self, statement: Sequence[str], truths: Sequence[bool] | None, swapped: bool) -> Spoken:
-        """One verify question; `truths` None (blank picture) asks for even odds."""
+    def verification(
+        self,
+        statement: Sequence[str],
+        truths: Sequence[bool] | None,
+        swapped: bool,
+        classes: Sequence[tuple[int, ...]] = (),
+    ) -> Spoken:
+        """One verify question; `truths` None (blank picture) asks for even odds.
+
+        `classes` say what the picture shows of each claim's aspect (see `draw.shown`).
+        """
         made = Spoken()
         made.add(self.prefix)
         self._open(made, "verify", "statement")
         for number, claim in enumerate(statement):
-            last = number == len(statement) - 1
-            made.add(self.encode(claim if number == 0 else " " + claim))
-            made.claim_ends.append(len(made.ids) - 1)
-            if not last:
+            if number:
                 made.add(self.ids(","))
-        made.add([*self.ids(self._end("verify", "statement", swapped)), *self.assistant])
-        if truths is None:
-            made.claim_ends = []
-            made.verdict = 0.5
-        else:
-            made.claim_truths = list(truths)
-            made.verdict = float(all(truths) != swapped)
-        return made
+            truth = None if truths is None else truths[number]
+            text = claim if number == 0 else " " + claim
+            self._state(made, text, truth, classes[number] if classes else NOT_SHOWN)
+        return self._ask(made, "verify", "statement", None if truths is None else all(truths), swapped)
 
     def edit_shown(self, edit: world.Edit, truth: bool | None, swapped: bool) -> Spoken:
         """Does the picture show what the edit leads to? None (blank picture) asks for even odds."""
@@ -185,18 +188,24 @@ class Talk:
             text = text.replace("{{" + name + "}}", value)
         made.add(self.encode(text))
 
-    def _state(self, made: Spoken, text: str, truth: bool | None) -> None:
-        """A statement whose end the judge practises on."""
+    def _state(self, made: Spoken, text: str, truth: bool | None, shown: tuple[int, ...] = NOT_SHOWN) -> None:
+        """A statement; the judge practises at its last token."""
         made.add(self.encode(text))
-        if truth is not None:
-            made.claim_ends.append(len(made.ids) - 1)
-            made.claim_truths.append(truth)
-            made.claim_shown.append((UNASKED,) * len(SHOWN_SIZES))
+        self._judge(made, len(made.ids) - 1, truth, shown)
 
     def _ask(self, made: Spoken, prompt: str, last: str, truth: bool | None, swapped: bool) -> Spoken:
+        # The token that closes the statement has read all of it, and not yet the order of the letters.
+        self._judge(made, len(made.ids), truth, NOT_SHOWN)
         made.add([*self.ids(self._end(prompt, last, swapped)), *self.assistant])
         made.verdict = 0.5 if truth is None else float(truth != swapped)
         return made
+
+    @staticmethod
+    def _judge(made: Spoken, place: int, truth: bool | None, shown: tuple[int, ...]) -> None:
+        if truth is not None:
+            made.claim_ends.append(place)
+            made.claim_truths.append(truth)
+            made.claim_shown.append(shown)
 
     def _end(self, prompt: str, last: str, swapped: bool) -> str:
         """A one-letter question's text after its last foreign text."""
