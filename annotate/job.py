@@ -109,6 +109,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         finished: list[ShardResult] = []
 
         def published() -> Manifest:
+            watch.say(f"publishing {sum(sum(shard.counts.values()) for shard in finished):,} rows")
             manifest = publish(plan, [shard.path for shard in finished], out, _origin(prepared, tools))
             write_report(out, manifest, stored_pictures(images), prepared.shown)
             return manifest

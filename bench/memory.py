@@ -34,20 +34,19 @@ _DONE = re.compile(rb"([\d,]+)/[\d,]+ triplets")
 
 def watch_run(triplets: int, runner: str, work: Path, most: float, growth: float) -> int:
     """A whole run under observation; 0 when proved."""
-    world = write_world(work / "world", triplets)
+    world, log = write_world(work / "world", triplets), work / "run.log"
     seen: list[tuple[float, int, float]] = []
     asking: list[tuple[int, float]] = []
-    publishing = work / "out" / "journal" / "staging"
     began = time.monotonic()
     with fault_server() as url:
         asked = {"teacher_url": f"{url}/ok/v1", "teacher_model": "test", "runner": runner}
-        process = start(run_command(world, work / "out", **asked), work / "run.log")
+        process = start(run_command(world, work / "out", **asked), log)
         try:
             while process.poll() is None:
                 rss = resident(process.pid)
                 if rss is not None:
-                    seen.append((time.monotonic() - began, done(work / "run.log"), rss))
-                    if seen[-1][1] >= min(WARM, triplets // 4) and not publishing.exists():
+                    seen.append((time.monotonic() - began, done(log), rss))
+                    if seen[-1][1] >= min(WARM, triplets // 4) and b"publishing" not in log.read_bytes():
                         asking.append((seen[-1][1], rss))
                 time.sleep(0.25)
         finally:

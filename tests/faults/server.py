@@ -274,6 +274,7 @@ async def _stats(request: web.Request) -> web.StreamResponse:
             "answered_twice": state.answered.total() - len(state.answered),
             "faults": dict(state.faults),
             "bytes_in": state.bytes_in,
+            "in_flight": state.in_flight,
             "most_in_flight": state.most_in_flight,
         }
     )
