@@ -51,8 +51,8 @@ class Drain:
         if not self._in_flight:
             self._quiet.set()
         self._say(
-            f"{cause}: finishing the {self._in_flight} requests in flight (at most {self._seconds:g} s), "
-            "then publishing what is finished; once more leaves at once"
+            f"{cause}: finishing the requests in flight (at most {self._seconds:g} s), then publishing "
+            "the finished shards; once more leaves at once"
         )
         self._stop_sending()
 

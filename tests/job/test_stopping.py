@@ -149,7 +149,7 @@ def drained(seconds: float, answer_after: float) -> tuple[list[str], list[str], 
 def test_an_answer_in_flight_is_waited_for_and_nothing_new_is_sent() -> None:
     answered, said, error = drained(seconds=5, answer_after=0.2)
     assert answered == ["first"]
-    assert "1 requests in flight" in said[0]
+    assert "finishing the requests in flight" in said[0]
     assert "stopped by SIGTERM" in error
 
 
