@@ -111,7 +111,13 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         def published() -> Manifest:
             watch.say(f"publishing {sum(sum(shard.counts.values()) for shard in finished):,} rows")
             manifest = publish(plan, [shard.path for shard in finished], out, _origin(prepared, tools))
-            write_report(out, manifest, stored_pictures(images), prepared.shown)
+            try:
+                write_report(out, manifest, stored_pictures(images), prepared.shown)
+            except OSError as error:
+                why = error.strerror or error
+                raise OutputError(
+                    f"{out}: cannot write the report ({why}); make room and run again"
+                ) from error
             return manifest
 
         watch.say(size_words(plan, prepared.images))
