@@ -39,12 +39,13 @@ class Drain:
         self._begun = asyncio.Event()
         self._quiet = asyncio.Event()
         self._in_flight = 0
+        self._over = False
         self._stop_sending: Callable[[], None] = lambda: None
         self.cause = ""
 
     def begin(self, cause: str) -> None:
-        """Send nothing more; `cause` is for the message."""
-        if self._begun.is_set():
+        """Send nothing more; `cause` is for the message. Nothing happens once the work is over."""
+        if self._over or self._begun.is_set():
             return
         self.cause = cause
         self._begun.set()
@@ -89,6 +90,7 @@ class Drain:
             if task.done():
                 return task.result()
         finally:
+            self._over = True
             for each in (task, drained):
                 each.cancel()
             await asyncio.gather(task, drained, return_exceptions=True)
