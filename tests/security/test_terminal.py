@@ -29,7 +29,8 @@ def test_a_field_of_a_dataset_cannot(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_folder_name_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "control characters" in refused(capsys, "--root", str(tmp_path / f"no{ESCAPE}"), "--out", str(tmp_path / "out"))
+    root = str(tmp_path / f"no{ESCAPE}")
+    assert "control characters" in refused(capsys, "--root", root, "--out", str(tmp_path / "out"))
 
 
 def test_the_file_name_of_a_run_that_is_looked_at_cannot(
