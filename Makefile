@@ -64,15 +64,27 @@ serve-teacher: project teacher-environment ## start the teacher in vLLM and keep
 doctor: project ## check machine, environments, ports, server and data
 	@$(RUN) -m annotate doctor
 
+.PHONY: soak
+soak: project ## 5,000 triplets against a server that fails all the time: none lost, none wrong (minutes)
+	@$(RUN) -m bench.soak
+
+.PHONY: crash
+crash: project ## 200 SIGKILLs at random instants: the bytes of an undisturbed run (minutes)
+	@$(RUN) -m bench.crash
+
 .PHONY: check
-check: lint ## format, lint, types, quick tests
+check: lint audit ## format, lint, types, dependencies, quick tests
 	@$(RUN) -m pytest -q -m 'not slow'
+
+.PHONY: audit
+audit: project ## known vulnerabilities in what is locked; offline it says that it could not look
+	@$(RUN) -m bench.audit
 
 .PHONY: lint
 lint: project ## ruff and mypy
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
-	@$(RUN) -m mypy schemas annotate flows sample retrieval tests
+	@$(RUN) -m mypy schemas annotate flows sample retrieval bench tests
 
 .PHONY: test
 test: project teacher-environment ## the whole test suite, with real vLLM and real Prefect

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from annotate.errors import CirError, OutputError, RunIncomplete, UsageError
-from annotate.job import Prepared, Watch, annotate, prepare, run_locally, sample_root_missing
+from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
+from annotate.locks import hold_lock
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples
 from annotate.selection import DEFAULT_THRESHOLDS
@@ -26,7 +27,9 @@ from annotate.settings import (
 )
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
-from annotate.shards.publish import rejudge
+from annotate.shards.publish import read_manifest, rejudge
+from annotate.telling import Watch
+from annotate.text import plain
 from schemas.manifest import Manifest
 
 
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)  # it may quote a dataset, a server, a file name
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; what was answered is kept, the same command goes on", file=sys.stderr)
@@ -166,7 +169,9 @@ def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
 def _select(arguments: argparse.Namespace) -> int:
     given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
-    manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
+    read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
+    with hold_lock(arguments.out / "journal" / "lock"):
+        manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
     return 0
 
@@ -214,4 +219,4 @@ def _journal(arguments: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     """Progress lines go to stderr, results to stdout; a reader who went away is no reason to stop."""
     with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)

@@ -59,6 +59,11 @@ class RunSettings:
     prefect_api: str | None
     allow_missing: bool
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers of TEACHER_URL; none when we start the teacher."""
+        return tuple(self.teacher_url.split(",")) if self.teacher_url else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:

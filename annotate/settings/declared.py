@@ -99,9 +99,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "teacher_url",
-        values.url,
+        values.urls,
         "run",
-        "OpenAI-compatible server that runs already, e.g. http://host:8000/v1",
+        "OpenAI-compatible server that runs already, e.g. http://host:8000/v1; several, comma-separated",
     ),
     Setting(
         "teacher_python", values.path, "run", "python with vLLM, for TEACHER [.venv-teacher of the checkout]"

@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -179,6 +179,14 @@ def url(given: Given) -> str:
     if not parts.hostname or port == 0 or not re.fullmatch(r"[\x21-\x7e]+", given.text):
         raise UsageError(f"{given.named} names no usable host and port; {advice}")
     return given.text.rstrip("/")
+
+
+def urls(given: Given) -> str:
+    """One or several different URLs, comma-separated."""
+    found = [url(replace(given, text=part.strip())) for part in given.text.split(",")]
+    if len(set(found)) < len(found):
+        raise UsageError(f"{given.named} names one server twice; give each once")
+    return ",".join(found)
 
 
 def recipe(given: Given) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from annotate.checks import CHECKS, Check, Evidence
 from annotate.checks.ladder import climb
 from annotate.datasets import join_captions
+from annotate.errors import OutputError
 from annotate.images import ImageProblem
 from annotate.prompts import prompt_version
 from annotate.selection import DEFAULT_THRESHOLDS, verdict
@@ -76,7 +77,11 @@ async def run_shard(plan: Plan, shard: Shard, tools: Tools) -> ShardResult:
     rows = await together(_reported(triplet, tools, begun) for triplet in triplets)
     counts = _accounted(triplets, rows)
     path = tools.rows / f"{shard.name}.parquet"
-    await asyncio.to_thread(lambda: write_table(to_table(rows), path))
+    try:
+        await asyncio.to_thread(lambda: write_table(to_table(rows), path))
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"{path}: cannot write rows ({why}); make room and run again") from error
     return ShardResult(shard.name, counts, path)
 
 

@@ -174,6 +174,11 @@ class TeacherClient:
         self.stats.cached_tokens += reply.cached_tokens
         return reply
 
+    def stop_sending(self) -> None:
+        """Nothing more goes out; requests that wait for a place raise `RunIncomplete`, the others go on."""
+        if self._pool is not None:
+            self._pool.stop(RunIncomplete("the run is ending; the same command goes on"))
+
     async def _tries(self, request: Request, course: _Course, avoid: Server | None) -> Reply:
         """Attempts until one is decisive; a hedge is the one that has a server to avoid."""
         self.stats.hedges += avoid is not None

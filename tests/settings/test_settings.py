@@ -197,6 +197,16 @@ def test_running_server_leaves_teacher_unset(tmp_path: Path) -> None:
     assert reason(configuration, "teacher") == ("default", "because TEACHER_URL is given")
 
 
+def test_several_servers_are_one_setting_each_checked(tmp_path: Path) -> None:
+    run = command(tmp_path, "--teacher-url", "http://one:8000/v1/, http://two:8000/v1").run
+    assert run.urls == ("http://one:8000/v1", "http://two:8000/v1")
+    assert command(tmp_path).run.urls == ()
+    assert "twice" in refusal(tmp_path, "--teacher-url", "http://one/v1,http://one/v1/")
+    line = refusal(tmp_path, "--teacher-url", "http://one/v1,http://me:geheim@two/v1")
+    assert "credentials" in line and "geheim" not in line
+    assert "http" in refusal(tmp_path, "--teacher-url", "http://one/v1,")
+
+
 def test_teacher_and_url_of_one_source_contradict_but_a_flag_beats_the_file(tmp_path: Path) -> None:
     assert "leave one out" in refusal(tmp_path, "--teacher", "a/b", "--teacher-url", "http://host/v1")
     (tmp_path / "annotate.toml").write_text('teacher = "a/b"\n')

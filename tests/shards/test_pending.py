@@ -38,7 +38,8 @@ class Memory:
 
 
 def pending(plan: Plan, tools: Tools, memory: Memory) -> Pending:
-    return asyncio.run(count_pending(plan, tools, memory.replies.get, len(memory.replies)))
+    look, answered = memory.replies.get, len(memory.replies)
+    return asyncio.run(count_pending(plan, tools, look, answered, lambda request: (request.stage,)))
 
 
 def run(plan: Plan, tools: Tools, memory: Memory, stop_after: int | None = None) -> int:
@@ -66,7 +67,7 @@ def test_a_fresh_run_asks_what_was_counted_from_the_plan_alone(tmp_path: Path) -
     assert counted.requests == 3 + 6 * 2 + 6 * 2 == run(plan, tools, memory)
     assert counted.triplets == 6
     assert counted.prompt_tokens > counted.completion_tokens > 0
-    assert counted.example is None
+    assert counted.causes == {}
 
 
 def test_nothing_is_pending_after_a_run(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_stopped_run_asks_the_rest_as_counted(tmp_path: Path, stop_after: int)
     tools = make_tools(tmp_path, scripted(), TRIPLETS)
     run(plan, tools, memory, stop_after)
     counted = pending(plan, tools, memory)
-    assert counted.example is not None
+    assert sum(counted.causes.values()) == counted.requests
     assert counted.requests == 27 - stop_after == run(plan, tools, memory)
 
 
@@ -94,7 +95,7 @@ def test_another_conclusion_prompt_leaves_captions_and_reasonings(tmp_path: Path
     prompts["conclusion"] = replace(prompts["conclusion"], text="Say it otherwise.", digest="f" * 64)
     changed = replace(tools, writer=replace(tools.writer, prompts=prompts))
     counted = pending(plan, changed, memory)
-    assert counted.example is not None and counted.example.stage == "conclusion"
+    assert counted.causes == {("conclusion",): counted.requests}
     assert (
         counted.requests == 6 + 6 * 2
     )  # foreseen in full; the verifier's are asked only if the answers differ
