@@ -15,7 +15,6 @@ from annotate.errors import CirError, OutputError, RunIncomplete, UsageError
 from annotate.job import Prepared, Watch, annotate, prepare, run_locally, sample_root_missing
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples
-from annotate.selection import DEFAULT_THRESHOLDS
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -159,14 +158,14 @@ def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
     truth = settings.root / "truth.jsonl"
     if truth.exists():
         steps.append(("score by truth", f".venv/bin/python -m sample score {settings.out} --truth {truth}"))
-    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_match=0.9"))
+    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_edits=0.9"))
     return steps
 
 
 def _select(arguments: argparse.Namespace) -> int:
     given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
-    manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
+    manifest = rejudge(arguments.out, thresholds)
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
     return 0
 

@@ -14,30 +14,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from annotate.checks import Check, choose
-from annotate.datasets import annotation_digest, check_missing, find_images, load_aspects, load_triplets
+from annotate.checks import Check, choose, measured
+from annotate.checks.duplicates import with_notes
+from annotate.datasets import (
+    annotation_digest,
+    check_missing,
+    find_images,
+    load_aspects,
+    load_triplets,
+    other_splits,
+)
 from annotate.datasets.layouts import FoundImages
-from annotate.errors import RunIncomplete, TeacherRefused
+from annotate.errors import RunIncomplete
 from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
 from annotate.progress import Snapshot, duration
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
-from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
+from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
 from annotate.shards.publish import SHARD_ROWS, Origin, publish
-from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.shards.run import LOOKALIKE_CHECKS, ShardResult, Tools, run_shard
 from annotate.stages import Writer
-from annotate.teacher.canary import run_canary
-from annotate.teacher.client import Stats, TeacherClient
+from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
-from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server
+from annotate.teacher.opening import encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Ask, Request, Sampling
-from annotate.teacher.server import start_server
 from schemas.manifest import Manifest
 from schemas.row import Row
 
@@ -73,18 +78,32 @@ class Prepared:
 def prepare(configuration: Configuration) -> Prepared:
     """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
     settings = configuration.run
-    thresholds = checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)})
-    checks = choose(settings.checks, thresholds)
+    given = checked_thresholds(dict(settings.thresholds)) if settings.thresholds else {}
+    checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
+    thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
     where = (settings.dataset, settings.split, settings.root, settings.category)
-    triplets = load_triplets(*where)
+    triplets = with_notes(load_triplets(*where), other_splits(*where))
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
     plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
     names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
     images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
     check_missing(images, allow=settings.allow_missing)
+    images = _with_lookalikes(images, plan, settings, checks)
     aspects = load_aspects(settings.dataset, settings.root)
     shown = published_settings(configuration)
     return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
+
+
+def _with_lookalikes(
+    images: FoundImages, plan: Plan, settings: RunSettings, checks: Sequence[Check]
+) -> FoundImages:
+    """Also the other members of the subsets, where a check asks about them; a missing one counts for nothing:
+    the check does without it."""
+    if not any(check.name in LOOKALIKE_CHECKS for check in checks):
+        return images
+    names = dict.fromkeys(n for t in plan.triplets for n in t.subset if n not in images.paths)
+    found = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
+    return replace(images, paths={**found.paths, **images.paths})
 
 
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
@@ -108,13 +127,25 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             caption_mode=settings.caption_mode,
             checks=prepared.checks,
             thresholds=prepared.thresholds,
+            early_stop=settings.early_stop,
+            encoder=await asyncio.to_thread(encoder_model, settings, api_key),
+            chances=settings.chances,
+            guided=settings.guided,
         )
         watch.say(_size(plan, prepared.images))
         pending = await count_pending(plan, tools, journal.get, journal.count)
         watch.say(_cost(pending, journal))
-        async with _teacher(pending, prepared, api_key, images, tools.writer.model, watch) as (ask, stats):
+        async with (
+            _teacher(pending, settings, api_key, images, tools.writer.model, watch) as (ask, stats),
+            open_encoder(settings, api_key, images, tools.encoder) as embed,
+        ):
             teller = _Teller(len(plan.triplets), pending, stats, watch)
-            tools = replace(tools, ask=answered_ask(journal, ask), progress=teller.row)
+            tools = replace(
+                tools,
+                ask=answered_ask(journal, ask),
+                embed=None if embed is None else answered_ask(journal, embed),
+                progress=teller.row,
+            )
 
             async def run(shard: Shard) -> ShardResult:
                 result = await run_shard(plan, shard, tools)
@@ -128,6 +159,8 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             layout=prepared.images.layout,
             writer=tools.writer,
             thresholds=tools.thresholds,
+            checks=tuple(check.name for check in tools.checks),
+            costs=tools.costs,
         )
         manifest = publish(plan, [result.path for result in results], out, origin)
         write_report(out, manifest, stored_pictures(images), prepared.shown)
@@ -160,7 +193,7 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     elif settings.teacher_model is not None:
         model = settings.teacher_model
     else:
-        model = _only_model(str(settings.teacher_url), api_key)
+        model = only_model(str(settings.teacher_url), api_key)
     return Writer(
         model=model,
         prompts=load_prompts(),
@@ -176,57 +209,21 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     )
 
 
-def _only_model(url: str, api_key: str | None) -> str:
-    models = check_server(url, None, api_key).models
-    if len(models) != 1:
-        raise TeacherRefused(
-            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
-        )
-    return models[0]
-
-
 @asynccontextmanager
 async def _teacher(
-    pending: Pending, prepared: Prepared, api_key: str | None, images: ImageStore, model: str, watch: Watch
+    pending: Pending,
+    settings: RunSettings,
+    api_key: str | None,
+    images: ImageStore,
+    model: str,
+    watch: Watch,
 ) -> AsyncIterator[tuple[Ask, Stats]]:
-    """The teacher, started or found, proven by the canary; when nothing is to be asked, none."""
-    settings = prepared.settings
+    """The teacher; when nothing is to be asked, none."""
     if not pending.requests:
         yield _never_asked, Stats()
         return
-    with ExitStack() as held:
-        url = settings.teacher_url
-        if settings.teacher is not None:
-            log = settings.out / "journal" / "teacher.log"
-            watch.say(f"starting the teacher in vLLM; its output goes to {log}")
-            server = held.enter_context(
-                start_server(settings.teacher, settings.teacher_python, log, settings.port)
-            )
-            url, api_key = server.url, None
-            watch.say(f"teacher ready after {duration(server.seconds_to_start)}")
-        canary = await run_canary(str(url), model, api_key)
-        watch.say(
-            "canary: answers are constrained to our schema, the model looks at pictures"
-            + ("" if canary.uuid_supported else "; images are sent inline each time, as it knows no uuid")
-        )
-        async with TeacherClient(
-            str(url),
-            model,
-            api_key,
-            images,
-            settings.concurrency,
-            patience=_patience(settings),
-            say=watch.say,
-            image_uuids=canary.uuid_supported,
-        ) as client:
-            yield client.ask, client.stats
-
-
-def _patience(settings: RunSettings) -> Patience:
-    """Another's server may come back within half an hour; one that we started and that died will not."""
-    if settings.teacher is None:
-        return Patience(deadline=settings.timeout)
-    return Patience(deadline=settings.timeout, give_up_after=60.0)
+    async with open_teacher(settings, api_key, images, model, watch.say) as opened:
+        yield opened
 
 
 class _Teller:

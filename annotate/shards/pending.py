@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from annotate.checks.ladder import requests_per_triplet
+from annotate.checks.ladder import Costs, requests_per_reference, requests_per_triplet
 from annotate.shards.plan import Plan
 from annotate.shards.run import Tools, annotate_triplet, together
 from annotate.stages import STAGES
@@ -31,9 +31,9 @@ class Pending:
     """Requests still to be asked, and about how many tokens they are. 0 requests: neither server nor canary
     needed.
 
-    Exact where only single answers are missing; where a triplet lacks an early stage, its later ones are
-    counted in full and repair turns are not foreseen. `example` is one request without an answer:
-    `Journal.explain` tells why.
+    Exact when nothing is missing. Where a triplet lacks an early stage, its later ones are counted in full;
+    of the checks, whose number of questions depends on what they find, the usual number; repair turns and
+    second chances are not foreseen. `example` is one request without an answer: `Journal.explain` tells why.
     """
 
     requests: int
@@ -98,7 +98,9 @@ async def _walk(triplet: Triplet, tools: Tools, tally: _Tally) -> None:
         return tally.hit(request, reply) if reply is not None else tally.miss(request, digest)
 
     try:
-        await annotate_triplet(triplet, replace(tools, ask=look_up))
+        await annotate_triplet(
+            triplet, replace(tools, ask=look_up, embed=look_up if tools.encoder else None, costs=Costs())
+        )
     except _Missing:
         tally.triplets += 1
         tally.missing.update(stage for stage in STAGES if not seen[stage])
@@ -113,7 +115,8 @@ def _fresh(plan: Plan, tools: Tools) -> Counter[str]:
         caption=len({triplet.reference for triplet in askable}),
         reasoning=len(askable),
         conclusion=len(askable),
-        verify=len(askable) * requests_per_triplet(tools.checks),
+        verify=len(askable) * requests_per_triplet(tools.checks)
+        + len({triplet.reference for triplet in askable}) * requests_per_reference(tools.checks),
     )
 
 
@@ -138,4 +141,4 @@ def _priced(
 
 
 def _stage(request: Request) -> str:
-    return request.stage.removesuffix("_repair")
+    return request.stage.removesuffix("_repair").removesuffix("_again")
