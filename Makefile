@@ -11,7 +11,7 @@ DATASET ?= cirr
 
 # A variable given to make reaches the command line as CIR_<NAME>; an empty one means "not given".
 SETTINGS := DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET ALLOW_MISSING \
-            RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS
+            RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL THRESHOLDS
 $(foreach name,$(SETTINGS),$(eval export CIR_$(name) = $(value $(name))))
 
 .PHONY: help

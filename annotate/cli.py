@@ -16,7 +16,6 @@ from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_m
 from annotate.locks import hold_lock
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples
-from annotate.selection import DEFAULT_THRESHOLDS
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -162,7 +161,7 @@ def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
     truth = settings.root / "truth.jsonl"
     if truth.exists():
         steps.append(("score by truth", f".venv/bin/python -m sample score {settings.out} --truth {truth}"))
-    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_match=0.9"))
+    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_edits=0.9"))
     return steps
 
 
@@ -171,7 +170,7 @@ def _select(arguments: argparse.Namespace) -> int:
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
     read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
     with hold_lock(arguments.out / "journal" / "lock"):
-        manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
+        manifest = rejudge(arguments.out, thresholds)
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
     return 0
 

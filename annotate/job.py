@@ -13,32 +13,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from annotate.checks import Check, choose
-from annotate.datasets import annotation_digest, check_missing, find_images, load_aspects, load_triplets
+from annotate.checks import Check, choose, measured
+from annotate.checks.duplicates import with_notes
+from annotate.datasets import (
+    annotation_digest,
+    check_missing,
+    find_images,
+    load_aspects,
+    load_triplets,
+    other_splits,
+)
 from annotate.datasets.layouts import FoundImages
-from annotate.errors import OutputError, RunIncomplete, TeacherRefused
+from annotate.errors import OutputError, RunIncomplete
 from annotate.files import remove_leftovers
 from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
-from annotate.progress import duration
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
-from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
+from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
-from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.shards.run import LOOKALIKE_CHECKS, ShardResult, Tools, run_shard
 from annotate.stages import Writer
 from annotate.stopping import Drain, Signals
-from annotate.teacher.canary import run_canary
-from annotate.teacher.client import Stats, TeacherClient
+from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
-from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server
-from annotate.teacher.request import Ask, Request, Sampling
-from annotate.teacher.server import start_server
+from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
+from annotate.teacher.request import Request, Sampling
 from annotate.telling import Teller, Watch, cost_words, size_words
 from schemas.manifest import Manifest
 
@@ -66,18 +70,32 @@ class Prepared:
 def prepare(configuration: Configuration) -> Prepared:
     """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
     settings = configuration.run
-    thresholds = checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)})
-    checks = choose(settings.checks, thresholds)
+    given = checked_thresholds(dict(settings.thresholds)) if settings.thresholds else {}
+    checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
+    thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
     where = (settings.dataset, settings.split, settings.root, settings.category)
-    triplets = load_triplets(*where)
+    triplets = with_notes(load_triplets(*where), other_splits(*where))
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
     plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
     names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
     images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
     check_missing(images, allow=settings.allow_missing)
+    images = _with_lookalikes(images, plan, settings, checks)
     aspects = load_aspects(settings.dataset, settings.root)
     shown = published_settings(configuration)
     return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
+
+
+def _with_lookalikes(
+    images: FoundImages, plan: Plan, settings: RunSettings, checks: Sequence[Check]
+) -> FoundImages:
+    """Also the other members of the subsets, where a check asks about them; a missing one counts for nothing:
+    the check does without it."""
+    if not any(check.name in LOOKALIKE_CHECKS for check in checks):
+        return images
+    names = dict.fromkeys(n for t in plan.triplets for n in t.subset if n not in images.paths)
+    found = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
+    return replace(images, paths={**found.paths, **images.paths})
 
 
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
@@ -105,6 +123,10 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             caption_mode=settings.caption_mode,
             checks=prepared.checks,
             thresholds=prepared.thresholds,
+            early_stop=settings.early_stop,
+            encoder=await asyncio.to_thread(encoder_model, settings, api_key),
+            chances=settings.chances,
+            guided=settings.guided,
         )
         finished: list[ShardResult] = []
 
@@ -123,11 +145,18 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         watch.say(size_words(plan, prepared.images))
         pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
         watch.say(cost_words(pending))
-        async with _teacher(pending, prepared, api_key, images, tools.writer.model, watch) as teacher:
+        async with (
+            _teacher(pending, settings, api_key, images, tools.writer.model, watch) as teacher,
+            open_encoder(settings, api_key, images, tools.encoder) as embed,
+        ):
             teller = Teller(len(plan.triplets), pending, teacher.stats, watch)
             drain = signals.drain = Drain(watch.say)
-            ask = drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending)
-            tools = replace(tools, ask=ask, progress=teller.row)
+            tools = replace(
+                tools,
+                ask=drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending),
+                embed=None if embed is None else answered_ask(journal, embed),
+                progress=teller.row,
+            )
 
             async def run(shard: Shard) -> ShardResult:
                 result = await run_shard(plan, shard, tools)
@@ -173,6 +202,8 @@ def _origin(prepared: Prepared, tools: Tools) -> Origin:
         layout=prepared.images.layout,
         writer=tools.writer,
         thresholds=tools.thresholds,
+        checks=tuple(check.name for check in tools.checks),
+        costs=tools.costs,
     )
 
 
@@ -200,7 +231,7 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     elif settings.teacher_model is not None:
         model = settings.teacher_model
     else:
-        model = _only_model(settings.urls[0], api_key)
+        model = only_model(settings.urls[0], api_key)
     return Writer(
         model=model,
         prompts=load_prompts(),
@@ -216,69 +247,21 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     )
 
 
-def _only_model(url: str, api_key: str | None) -> str:
-    models = check_server(url, None, api_key).models
-    if len(models) != 1:
-        raise TeacherRefused(
-            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
-        )
-    return models[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Teacher:
-    """Whom a run asks: `stop_sending` makes requests that still wait for a server raise `RunIncomplete`."""
-
-    ask: Ask
-    stats: Stats
-    stop_sending: Callable[[], None]
-
-
 @asynccontextmanager
 async def _teacher(
-    pending: Pending, prepared: Prepared, api_key: str | None, images: ImageStore, model: str, watch: Watch
-) -> AsyncIterator[_Teacher]:
-    """The teacher, started or found, proven by the canary; when nothing is to be asked, none."""
-    settings = prepared.settings
+    pending: Pending,
+    settings: RunSettings,
+    api_key: str | None,
+    images: ImageStore,
+    model: str,
+    watch: Watch,
+) -> AsyncIterator[OpenTeacher]:
+    """The teacher; when nothing is to be asked, none."""
     if not pending.requests:
-        yield _Teacher(_never_asked, Stats(), lambda: None)
+        yield OpenTeacher(_never_asked, Stats(), lambda: None)
         return
-    with ExitStack() as held:
-        urls = settings.urls
-        if settings.teacher is not None:
-            log = settings.out / "journal" / "teacher.log"
-            watch.say(f"starting the teacher in vLLM; its output goes to {log}")
-            server = held.enter_context(
-                start_server(
-                    settings.teacher, settings.teacher_python, log, settings.port, settings.teacher_flags
-                )
-            )
-            urls, api_key = (server.url,), None
-            watch.say(f"teacher ready after {duration(server.seconds_to_start)}")
-        uuids = all([(await run_canary(url, model, api_key)).uuid_supported for url in urls])
-        watch.say(
-            "canary: answers are constrained to our schema, the model looks at pictures"
-            + ("" if uuids else "; images are sent inline each time, as it knows no uuid")
-            + (f" ({len(urls)} servers)" if len(urls) > 1 else "")
-        )
-        async with TeacherClient(
-            urls,
-            model,
-            api_key,
-            images,
-            settings.concurrency,
-            patience=_patience(settings),
-            say=watch.say,
-            image_uuids=uuids,
-        ) as client:
-            yield _Teacher(client.ask, client.stats, client.stop_sending)
-
-
-def _patience(settings: RunSettings) -> Patience:
-    """Another's server may come back within half an hour; one that we started and that died will not."""
-    if settings.teacher is None:
-        return Patience(deadline=settings.timeout)
-    return Patience(deadline=settings.timeout, give_up_after=60.0)
+    async with open_teacher(settings, api_key, images, model, watch.say) as opened:
+        yield opened
 
 
 async def _never_asked(request: Request) -> NoReturn:

@@ -47,8 +47,11 @@ class RunSettings:
     thresholds: tuple[tuple[str, float], ...]
     checks: tuple[str, ...]
     chances: int
+    guided: bool
+    early_stop: bool
     out: Path
     teacher_url: str | None
+    encoder_url: str | None
     teacher_python: Path
     teacher_flags: tuple[str, ...]
     port: int | None

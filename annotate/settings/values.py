@@ -216,7 +216,8 @@ def words(given: Given) -> tuple[str, ...]:
         raise UsageError(f"{given.named} is no command line ({error}); mend its quotes") from error
     if any(word in _OURS or word.split("=")[0] in _OURS for word in found):
         raise UsageError(
-            f"{given.named} may not hold {', '.join(sorted(_OURS))}: they are set here; TEACHER and PORT name them"
+            f"{given.named} may not hold {', '.join(sorted(_OURS))}: they are set here;"
+            " TEACHER and PORT name them"
         )
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from annotate.checks.ladder import requests_per_triplet
+from annotate.checks.ladder import Costs, requests_per_reference, requests_per_triplet
 from annotate.shards.plan import Plan
 from annotate.shards.run import Tools, annotate_triplet, together
 from annotate.stages import STAGES
@@ -33,9 +33,10 @@ class Pending:
     """Requests still to be asked, and about how many tokens they are. 0 requests: neither server nor canary
     needed.
 
-    Exact where only single answers are missing; where a triplet lacks an early stage, its later ones are
-    counted in full and repair turns are not foreseen. `causes` counts the requests by the components of the
-    key in which the first one of their triplet that lacks an answer differs from what was answered.
+    Exact when nothing is missing. Where a triplet lacks an early stage, its later ones are counted in full;
+    of the checks, whose number of questions depends on what they find, the usual number; repair turns and
+    second chances are not foreseen. `causes` counts the requests by the components of the key in which the
+    first one of their triplet that lacks an answer differs from what was answered.
     """
 
     requests: int
@@ -108,7 +109,9 @@ async def _walk(triplet: Triplet, tools: Tools, tally: _Tally) -> None:
         return tally.hit(request, reply) if reply is not None else tally.miss(request, digest)
 
     try:
-        await annotate_triplet(triplet, replace(tools, ask=look_up))
+        await annotate_triplet(
+            triplet, replace(tools, ask=look_up, embed=look_up if tools.encoder else None, costs=Costs())
+        )
     except _Missing as miss:
         tally.triplets += 1
         for stage in STAGES:
@@ -125,7 +128,8 @@ def _fresh(plan: Plan, tools: Tools) -> Counter[str]:
         caption=len({triplet.reference for triplet in askable}),
         reasoning=len(askable),
         conclusion=len(askable),
-        verify=len(askable) * requests_per_triplet(tools.checks),
+        verify=len(askable) * requests_per_triplet(tools.checks)
+        + len({triplet.reference for triplet in askable}) * requests_per_reference(tools.checks),
     )
 
 
@@ -153,4 +157,4 @@ def _priced(
 
 
 def _stage(request: Request) -> str:
-    return request.stage.removesuffix("_repair")
+    return request.stage.removesuffix("_repair").removesuffix("_again")
