@@ -19,6 +19,7 @@ help: ## this list
 	@echo "make TARGET [NAME=value …]"; echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 	@echo; echo "settings: $(SETTINGS)"; echo "          explained by: make setup && $(RUN) -m annotate run --help"
+	@echo "train-eval: DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS RUNNER, see $(RUN) -m retrieval train-eval --help"
 
 .PHONY: setup
 setup: project teacher-environment ## build .venv (project) and .venv-teacher (vLLM)
@@ -41,8 +42,10 @@ sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sa
 	@$(RUN) -m sample write --dataset $(DATASET) --seed $(or $(SEED),7) --out outputs/sample/$(DATASET)-seed$(or $(SEED),7)
 
 .PHONY: sample-models
-sample-models: project ## train the tiny teacher of the sample again (hours; resumes)
+sample-models: project ## train the sample's tiny models again: teacher, base, CLIP (hours; resumes)
 	@$(RUN) -m sample.teacher train --work outputs/sample-models --out sample/models/teacher
+	@$(RUN) -m sample.base train --work outputs/sample-models --out sample/models/base
+	@$(RUN) -m sample.clip train --work outputs/sample-models --out sample/models/clip
 
 .PHONY: annotate
 annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=
@@ -51,6 +54,13 @@ annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET;
 .PHONY: select
 select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_match=0.9; no teacher
 	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+
+.PHONY: train-eval
+train-eval: project ## train the retriever on annotated shards and measure it; ABLATIONS=0: in minutes
+	@$(RUN) -m $(if $(filter local,$(RUNNER)),retrieval,flows) train-eval \
+	  $(foreach folder,$(DATA),--data '$(folder)') $(foreach root,$(EVAL_ROOT),--eval-root '$(root)') \
+	  $(if $(IMAGE_ROOT),--image-root '$(IMAGE_ROOT)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
+	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)')
 
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from annotate.errors import CirError, OutputError, RunIncomplete, UsageError
+from annotate.errors import CirError, RunIncomplete, UsageError
 from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
 from annotate.locks import hold_lock
 from annotate.progress import Progress
@@ -129,21 +128,10 @@ def _with_prefect(configuration: Configuration, prepared: Prepared, watch: Watch
 
 def _write_sample(settings: RunSettings) -> None:
     """Write the default root, whole or not at all."""
-    from sample.writers import WRITERS, Sizes
+    from sample.writers.whole import write_whole
 
     _say(f"writing the rendered sample into {settings.root}")
-    temporary = settings.root.with_name(f".{settings.root.name}.{os.getpid()}")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        WRITERS[settings.dataset](temporary, settings.seed, Sizes(), False)
-        temporary.replace(settings.root)
-    except OSError as error:
-        raise OutputError(
-            f"{settings.root}: cannot write the sample ({error.strerror}); make room, or give ROOT"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    write_whole(settings.dataset, settings.root, settings.seed)
 
 
 def _written(out: Path) -> list[tuple[str, str]]:

@@ -16,12 +16,11 @@ from annotate.errors import CirError, RunIncomplete
 from schemas.triplet import DATASETS
 
 OUTPUTS = Path("outputs")
-DEFAULT_BASE = Path(__file__).resolve().parent.parent / "sample" / "models" / "base"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         # here, so that usage errors need not wait for all of it
         from retrieval.commands import COMMANDS, quiet
@@ -36,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return RunIncomplete.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Every command with its flags."""
     top = argparse.ArgumentParser(prog="python -m retrieval", description="Train and evaluate the retriever.")
     commands = top.add_subparsers(dest="command", required=True)
 
@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts"
     )
     whole.add_argument("--seeds", default="0", help="training seeds, e.g. 0,1,2")
+    whole.add_argument(
+        "--rates",
+        help="learning rates to choose from on a tenth of train, e.g. 5e-4,1e-3 "
+        "[--learning-rate alone; with --ablations 1 also its half and its double]",
+    )
+    whole.add_argument(
+        "--gold", type=Path, action="append", help="OUT folders with the teacher's chains of the queries"
+    )
+    whole.add_argument("--clip-model", type=Path, help="CLIP or SigLIP of two rows [the sample's]")
     whole.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
     whole.set_defaults(function="train_eval", out=OUTPUTS / "train-eval")
 
@@ -90,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-missing", action="store_true", help="leave out queries without images, counted"
     )
     evaluate.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    _add_generator(evaluate)
     evaluate.add_argument("--out", type=Path, default=OUTPUTS / "evaluate")
     evaluate.set_defaults(function="evaluate")
 
@@ -109,12 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--chain", choices=("none", "generated"), default="generated")
     explain.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
     explain.add_argument("--worst", type=int, default=50, help="how many queries the page shows, worst first")
+    _add_generator(explain)
     explain.add_argument("--out", type=Path, default=OUTPUTS / "explain")
     explain.set_defaults(function="explain")
 
     export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
     _add_model(export)
     export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--results", type=Path, help="results.json whose numbers go into the model card")
     export.set_defaults(function="export")
     return top
 
@@ -125,7 +137,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--data", type=Path, action="append", help="OUT folder of make annotate (repeatable)")
     parser.add_argument("--image-root", type=Path, help="where the dataset's root lies if it has moved")
-    parser.add_argument("--base-model", type=Path, default=DEFAULT_BASE)
+    parser.add_argument("--base-model", type=Path, help="image-text-to-text model [the sample's tiny base]")
     parser.add_argument("--out", type=Path, default=OUTPUTS / "train")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--checkpoint-activations", action="store_true", help="less memory, more time")
@@ -140,18 +152,25 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32)
 
 
+def _add_generator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--generator-url", help="vLLM server of the exported model that writes the chains [this process does]"
+    )
+
+
 def _add_fields(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
-    """One flag a field of a settings type, with its default: a new setting is a new flag."""
+    """One flag a field of a settings type, absent unless given: a new setting is a new flag."""
     hints = get_type_hints(settings)
     for field in dataclasses.fields(settings):
         flag = "--" + field.name.replace("_", "-")
         kind = hints[field.name]
+        about: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"default {field.default}"}
         if kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **about)
         elif get_origin(kind) is Literal:
-            parser.add_argument(flag, choices=get_args(kind), default=field.default)
+            parser.add_argument(flag, choices=get_args(kind), **about)
         else:
-            parser.add_argument(flag, type=kind, default=field.default, help=f"default {field.default}")
+            parser.add_argument(flag, type=kind, **about)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from annotate.errors import UsageError
-from retrieval import checkpoint, distributed
+from retrieval import checkpoint, defaults, distributed
 from retrieval.encode import encode_images, model_key
-from retrieval.evaluate import Choices, default_roots, evaluate, open_eval_sets, parse_roots
+from retrieval.evaluate import Choices, evaluate, open_eval_sets, parse_roots
 from retrieval.explain import by_kind, explain, write_csv, write_page
 from retrieval.export import export
+from retrieval.generator import open_generator
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from retrieval.pictures import DEFAULT_RECIPE, Pictures
 from retrieval.plan import plan
@@ -36,7 +37,12 @@ def quiet() -> None:
 
 
 def _settings(arguments: argparse.Namespace, settings: type[Any]) -> Any:
-    return settings(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(settings)})
+    """A settings value from the flags that were given; what was not is the base's recipe or the default."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    of_a_real_model = arguments.base_model is not None or getattr(arguments, "plan", False)
+    usual = {} if of_a_real_model else defaults.TINY
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return settings(**{name: value for name, value in usual.items() if name in names} | given)
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -48,46 +54,69 @@ def run_train(arguments: argparse.Namespace) -> int:
     sources = [open_source(folder, arguments.image_root, arguments.rows) for folder in folders]
     check_one_kind(sources)
     device = choose_device(arguments.device)
+    base = arguments.base_model or defaults.BASE
     distributed.start_from_environment(device.type)
     try:
-        model = CirModel(arguments.base_model, model_settings, device)
+        model = CirModel(base, model_settings, device)
         if arguments.checkpoint_activations:
             model.checkpoint_activations()
         everything, trained = parameter_counts(model)
         rows = sum(source.n_rows for source in sources)
         _say(f"{rows:,} rows; {trained:,} of {everything:,} parameters are trained on {device}")
-        folder = train(model, arguments.base_model, sources, train_settings, arguments.out, _say)
+        folder = train(model, base, sources, train_settings, arguments.out, _say)
     finally:
         distributed.stop()
     _say(f"model in {folder}")
     return 0
 
 
-def run_train_eval(arguments: argparse.Namespace) -> int:
+def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study:
+    """Everything that `train-eval` was told, checked, with what it was not told found."""
     folders = arguments.data or default_sources(OUTPUTS)
     sources = [open_source(folder, arguments.image_root) for folder in folders]
     check_one_kind(sources)
-    roots = parse_roots(arguments.eval_root) if arguments.eval_root else default_roots(sources)
+    seeds = tuple(_numbers("--seeds", arguments.seeds, int))
+    device = choose_device(arguments.device)
+    model, settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
+    rate = settings.learning_rate
+    grid = (rate / 2, rate, rate * 2) if arguments.ablations else (rate,)
+    rates = tuple(_numbers("--rates", arguments.rates, float)) if arguments.rates else grid
+    roots = parse_roots(arguments.eval_root) if arguments.eval_root else defaults.default_roots(sources, say)
+    rows = sum(source.n_rows for source in sources)
+    say(
+        f"{rows:,} rows of {', '.join(map(str, folders))}; each trained row of the table: {settings.steps} "
+        f"steps of {settings.batch} rows, tuning {model.tuning}, learning rate "
+        + " or ".join(f"{each:g}" for each in rates)
+    )
     choices = Choices()
-    try:
-        seeds = tuple(int(seed) for seed in arguments.seeds.split(","))
-    except ValueError as error:
-        raise UsageError(f"--seeds {arguments.seeds!r} is no list of numbers; write 0,1,2") from error
-    study = Study(
+    return Study(
         data=tuple(folders),
         image_root=arguments.image_root,
-        base=arguments.base_model,
-        model=_settings(arguments, ModelSettings),
-        train=_settings(arguments, TrainSettings),
+        base=arguments.base_model or defaults.BASE,
+        clip=arguments.clip_model or defaults.CLIP,
+        model=model,
+        train=settings,
+        rates=rates,
         eval_sets=tuple(tuple(open_eval_sets(dataset, root, choices)) for dataset, root in roots.items()),
+        gold=defaults.find_gold(arguments.gold or (), OUTPUTS, roots),
         choices=choices,
         ablations=bool(arguments.ablations),
         seeds=seeds,
         out=arguments.out,
-        device=choose_device(arguments.device),
+        device=device,
         max_tokens=arguments.max_tokens,
     )
-    table = run_study(study, _say)[1]
+
+
+def _numbers(flag: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r} is no list of numbers; write them like 1,2,3") from error
+
+
+def run_train_eval(arguments: argparse.Namespace) -> int:
+    table = run_study(study_of(arguments, _say), _say)[1]
     print(table.read_text(), end="")
     return 0
 
@@ -112,6 +141,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     )
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     gold = gold_chains(arguments.gold) if arguments.gold else None
+    generator = open_generator(arguments.generator_url) if arguments.generator_url else None
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     trained = card.about.get("train", {})
     if not trained.get("chain", True) and arguments.chain != "none":
@@ -129,6 +159,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             recipe=card.about.get("recipe", DEFAULT_RECIPE),
             batch=arguments.batch,
             max_tokens=arguments.max_tokens,
+            generator=generator,
             say=_say,
         )
         for eval_set in eval_sets
@@ -142,6 +173,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         chain=arguments.chain,
         seed=int(trained.get("seed", 0)),
         data_digest=str(card.about.get("data", "")),
+        model_digest=card.weights_sha256,
         ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
         ms_writing=1000 * writing / count,
     )
@@ -169,6 +201,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     recipe = str(card.about.get("recipe", DEFAULT_RECIPE))
+    generator = open_generator(arguments.generator_url) if arguments.generator_url else None
     for eval_set in eval_sets:
         done = evaluate(
             model,
@@ -180,6 +213,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
             recipe=recipe,
             batch=arguments.batch,
             max_tokens=arguments.max_tokens,
+            generator=generator,
             say=_say,
         )
         explained = explain(eval_set, choices, done)
@@ -197,7 +231,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 def run_export(arguments: argparse.Namespace) -> int:
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    print(f"model in {export(model, card, arguments.out)}")
+    print(f"model in {export(model, card, arguments.out, arguments.results)}")
     return 0
 
 

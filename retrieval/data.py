@@ -1,11 +1,13 @@
 """The endless stream of training examples: streamed row groups, seeded order, datasets mixed by weight.
 
+A tenth of the references is left out on request (`hold_out`): what learning rates are chosen on.
 The order is a function of the seed alone: example number n is the same in every run, so a run resumes by
 skipping the n examples that it has seen. Skipping reads no image.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from schemas.triplet import CaptionMode
 
 TrainCaptions = Literal["clip4cir", "and"]
 CLIP4CIR_MIX: tuple[CaptionMode, ...] = ("clip4cir", "reversed", "first", "second")
+HOLD_OUT_ONE_IN = 10
 WINDOW_GROUPS = 2  # row groups shuffled together: what is in memory at once
 
 
@@ -47,16 +50,19 @@ def examples(
     weights: Mapping[str, float] | None = None,
     captions: TrainCaptions = "clip4cir",
     hard_negatives: int = 0,
+    hold_out: bool = False,
 ) -> Iterator[Example]:
     """The stream from example number `skip` on; it never ends.
 
     `weights` for each dataset (default: by rows). FashionIQ's `captions`: "clip4cir" takes c1 and c2, c2 and
     c1, c1 or c2 with a quarter each, "and" always the starter kit's form. `hard_negatives`: so many of
-    CIRR's other members.
+    CIRR's other members. `hold_out`: without the rows whose reference `is_held_out`.
     """
     chances = _chances(sources, weights)
     choice = random.Random(f"{seed} mix")
-    streams = [_rows(source, random.Random(f"{seed} {source.out.name} order")) for source in sources]
+    streams = [
+        _rows(source, random.Random(f"{seed} {source.out.name} order"), hold_out) for source in sources
+    ]
     number = 0
     while True:
         picked = choice.choices(range(len(sources)), chances)[0]
@@ -80,7 +86,12 @@ def _chances(sources: Sequence[Source], weights: Mapping[str, float] | None) -> 
     return [chosen[source.dataset] * source.n_rows / rows[source.dataset] for source in sources]
 
 
-def _rows(source: Source, rng: random.Random) -> Iterator[dict[str, Any]]:
+def is_held_out(reference: str) -> bool:
+    """Whether a reference image is of the tenth that learning rates are chosen on; by its name alone."""
+    return hashlib.sha256(reference.encode()).digest()[0] % HOLD_OUT_ONE_IN == 0
+
+
+def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[str, Any]]:
     """Rows of a source for ever: row groups in a new order each epoch, rows shuffled in a window of a few."""
     groups = row_groups(source)
     while True:
@@ -90,6 +101,7 @@ def _rows(source: Source, rng: random.Random) -> Iterator[dict[str, Any]]:
                 row
                 for path, index, _ in groups[start : start + WINDOW_GROUPS]
                 for row in read_group(path, index)
+                if not (hold_out and is_held_out(row["reference"]))
             ]
             rng.shuffle(rows)
             yield from rows

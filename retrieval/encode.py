@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from annotate.errors import InputError
 from annotate.files import atomic_path, write_atomic
 from retrieval.checkpoint import Card
-from retrieval.conversation import image_prompt, query_prompt
+from retrieval.conversation import query_prompt
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.ranking import Scores
@@ -60,13 +62,24 @@ class EncodedQueries:
     embedding_seconds: float
 
 
+class ImageEncoder(Protocol):
+    """What turns pictures into unit vectors: the retriever, or a CLIP beside it."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    def embed_pictures(self, pictures: Sequence[Image.Image]) -> Scores:
+        """Unit vectors float32 [n, dim]."""
+
+
 def model_key(card: Card) -> str:
     """What determines an embedding besides the image: base, trained weights, prompts."""
     return hashlib.sha256(f"{card.base_digest} {card.weights_sha256} {card.wording}".encode()).hexdigest()
 
 
 def encode_images(
-    model: CirModel,
+    model: ImageEncoder,
     key: str,
     paths: Mapping[str, Path],
     folder: Path,
@@ -90,7 +103,7 @@ def encode_images(
         file = folder / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
         vectors = _read_part(file, chosen)
         if vectors is None:
-            vectors = _embed_images(model, [paths[name] for name in chosen], pictures, batch)
+            vectors = _embed_files(model, [paths[name] for name in chosen], pictures, batch)
             with atomic_path(file) as temporary:
                 save_file({"vectors": vectors}, temporary, {"names": json.dumps(chosen)})
         blocks.append(vectors)
@@ -158,14 +171,13 @@ def encode_queries(
     return EncodedQueries(np.concatenate(blocks), tuple(chains), writing, embedding)
 
 
-def _embed_images(model: CirModel, paths: Sequence[Path], pictures: Pictures, batch: int) -> Scores:
-    model.eval()
-    blocks = []
-    for rows in _parts(len(paths), batch):
-        turns = [model.reader.user_turn(pictures.load(path), image_prompt()) for path in paths[rows]]
-        with torch.no_grad():
-            blocks.append(model(model.reader.embedding_batch(turns)).vectors.cpu().numpy())
-    result: Scores = np.concatenate(blocks)
+def _embed_files(model: ImageEncoder, paths: Sequence[Path], pictures: Pictures, batch: int) -> Scores:
+    result: Scores = np.concatenate(
+        [
+            model.embed_pictures([pictures.load(path) for path in paths[rows]])
+            for rows in _parts(len(paths), batch)
+        ]
+    )
     return result
 
 

@@ -4,8 +4,9 @@ cost."""
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ from annotate.datasets.roots import check_root, looks_like
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import ChainMode
 from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries
+from retrieval.generator import Generator
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.protocols import Expected, Result, circo_map, cirr_recall, fashioniq_recall
 from retrieval.queries import CircoText, GalleryMode, QueryMode, expand, fashioniq_gallery
 from retrieval.ranking import Scores, score_blocks
 from retrieval.schedule import Blank
-from retrieval.sources import Source
 from schemas.triplet import DATASETS, Dataset, Triplet
 
 EVALUATION_SPLIT = "val"
@@ -95,19 +96,57 @@ def evaluate(
     recipe: str,
     batch: int = 32,
     max_tokens: int = 512,
+    generator: Generator | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Embed and score. `gold` (triplet id -> chain) is needed for chain "gold"; raises naming a query
-    without."""
+    without. Generated chains are written by `generator`, or by the model itself in this process."""
     pictures = Pictures(recipe)
     gallery = {name: eval_set.images[name] for name in eval_set.gallery}
     images = encode_images(model, key, gallery, folder, pictures, batch, say=say)
     texts, spread = query_texts(eval_set, choices, gold if chain == "gold" else None, blank)
     references = Pictures(recipe, blank=True) if blank == "image" else pictures
-    queries = encode_queries(model, texts, references, chain == "generated", batch, max_tokens, say)
-    vectors = np.stack([_mean(queries.vectors[rows]) for rows in spread])
-    scores = np.concatenate([block for _, block in score_blocks(vectors, images.vectors)])
+    writing, written_here = 0.0, chain == "generated"
+    if written_here and generator is not None:
+        began = time.monotonic()
+        chains = generator.write([(q.reference, q.text) for q in texts], recipe, max_tokens, say)
+        writing, written_here = time.monotonic() - began, False
+        texts = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
+    queries = encode_queries(model, texts, references, written_here, batch, max_tokens, say)
+    queries = replace(queries, writing_seconds=queries.writing_seconds + writing)
+    return score(eval_set, choices, queries, spread, images.vectors)
+
+
+def score(
+    eval_set: EvalSet,
+    choices: Choices,
+    queries: EncodedQueries,
+    spread: Sequence[Sequence[int]],
+    gallery: Scores,
+) -> Evaluation:
+    """Queries against the gallery's vectors; `spread`: the texts of each score row, averaged."""
+    vectors = np.stack([_mean(queries.vectors[list(rows)]) for rows in spread])
+    scores = np.concatenate([block for _, block in score_blocks(vectors, gallery)])
     return Evaluation(measure(eval_set, choices, scores), scores, queries)
+
+
+def with_chains_only(eval_set: EvalSet, gold: Mapping[str, str]) -> EvalSet | None:
+    """The queries that the teacher wrote a chain for, the others counted as expected; None if there are
+    none."""
+    kept = tuple(triplet for triplet in eval_set.triplets if triplet.triplet_id in gold)
+    return (
+        replace(eval_set, triplets=kept, expected=replace(eval_set.expected, allow_missing=True))
+        if kept
+        else None
+    )
+
+
+def chains_of(eval_set: EvalSet, evaluation: Evaluation) -> dict[str, str]:
+    """The chain that each triplet was asked with (of several texts: the first one's), by triplet id."""
+    written = evaluation.queries.chains if evaluation.queries is not None else ()
+    each = len(written) // len(eval_set.triplets)
+    firsts = zip(eval_set.triplets, written[:: max(1, each)], strict=True)
+    return {triplet.triplet_id: chain for triplet, chain in firsts if chain is not None}
 
 
 def chance(eval_set: EvalSet, choices: Choices, seed: int) -> Evaluation:
@@ -234,17 +273,3 @@ def _folders(root: Path) -> list[Path]:
     """A folder and those directly below it; raises `InputError` when it cannot be listed."""
     check_root(root)
     return [*sorted((path for path in root.iterdir() if path.is_dir()), reverse=True), root]
-
-
-def default_roots(sources: Sequence[Source]) -> dict[Dataset, Path]:
-    """The validation splits beside the training data: the sample's three worlds, or the user's own roots."""
-    roots: dict[Dataset, Path] = {}
-    for source in sources:
-        root = Path(source.manifest.root)
-        roots[source.dataset] = root
-        if source.manifest.source == "sample":  # outputs/sample/<dataset>-seed<n>
-            for dataset in DATASETS:
-                beside = root.with_name(root.name.replace(source.dataset, dataset, 1))
-                if beside.is_dir():
-                    roots.setdefault(dataset, beside)
-    return roots

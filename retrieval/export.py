@@ -8,6 +8,7 @@ along: it is refused.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -16,19 +17,21 @@ from typing import Any
 import torch
 from peft.tuners.lora import LoraLayer
 
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from annotate.files import write_atomic
 from retrieval.checkpoint import Card, replace_folder
 from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.model import CirModel
 
 
-def export(model: CirModel, card: Card, folder: Path) -> Path:
+def export(model: CirModel, card: Card, folder: Path, results: Path | None = None) -> Path:
     """Write `folder`, whole or not at all. `model` is changed (its adapters are merged) and must not be used
     on.
 
-    Raises `UsageError` for a model with a projection.
+    `results`: a results.json whose numbers of this very model go into the model card. Raises `UsageError` for
+    a model with a projection, `InputError` for results that cannot be read or hold no row of this model.
     """
+    numbers = "" if results is None else numbers_of(card, results)
     if model.projection is not None:
         raise UsageError(
             "a model with a projection cannot be exported as one plain model; train with --projection 0"
@@ -47,19 +50,40 @@ def export(model: CirModel, card: Card, folder: Path) -> Path:
     temporary.mkdir(parents=True)
     backbone.save_pretrained(temporary)
     model.reader.save(temporary)
-    write_atomic(temporary / "README.md", model_card(card))
+    write_atomic(temporary / "README.md", model_card(card, numbers))
     replace_folder(temporary, folder)
     return folder
 
 
-def model_card(card: Card) -> str:
-    """README.md of an export: how to ask it, what it was trained on, the last training numbers."""
+def numbers_of(card: Card, results: Path) -> str:
+    """Markdown of the rows of a results.json that measured this model, each with its protocol and counts."""
+    try:
+        rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
+        mine = [row for row in rows if row["model_digest"] == card.weights_sha256]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{results}: no results.json of evaluate or train-eval; run one first") from error
+    if not mine:
+        raise InputError(f"{results}: none of its rows measured this model; give its own results")
+    lines = []
+    for row in mine:
+        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in row["metrics"].items())
+        counts = (
+            f"queries {row['n_queries']:,}/{row['n_expected']:,}; "
+            f"gallery {row['n_gallery']:,}/{row['n_gallery_expected']:,}"
+        )
+        lines.append(f"* {row['protocol']}, chain {row['chain']}, {counts}: {values}")
+    return "\n".join(lines)
+
+
+def model_card(card: Card, numbers: str = "") -> str:
+    """README.md of an export: how to ask it, what it was trained on, its numbers with their protocols."""
     train = card.about.get("train", {})
     last = card.about.get("last", {})
     settings = "\n".join(
         f"| {name} | {value} |" for name, value in sorted({**card.settings, **train}.items())
     )
-    numbers = "\n".join(f"| {name} | {value} |" for name, value in last.items())
+    terms = "\n".join(f"| {name} | {value} |" for name, value in last.items())
+    told = "none were given: `python -m retrieval export --results results.json` adds them"
     return f"""# A composed-image retriever
 
 The embedding is the last layer's state (after the final norm) of the last token, `{EMB}`, scaled to unit
@@ -73,8 +97,11 @@ that the
 * image: user turn with the image and `{image_prompt()}`, assistant turn: `{EMB}`
 
 Score: dot product. Base model digest `{card.base_digest[:16]}`, training data digest
-`{str(card.about.get("data", ""))[:16]}`. Retrieval numbers are not part of this card: they are printed with
-their protocol by `python -m retrieval evaluate`.
+`{str(card.about.get("data", ""))[:16]}`.
+
+## Retrieval, percent
+
+{numbers or told}
 
 ## Training settings
 
@@ -86,5 +113,5 @@ their protocol by `python -m retrieval evaluate`.
 
 | term | value |
 |---|---|
-{numbers}
+{terms}
 """

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
+from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from annotate.errors import UsageError
+from retrieval.conversation import image_prompt
 from retrieval.gradcache import Embedded
 from retrieval.inputs import Batch, Reader, Spoken
 from retrieval.objective import Temperature, chain_nll
@@ -59,8 +63,8 @@ class CirModel(nn.Module):
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         backbone: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, use_safetensors=True)
         table = backbone.get_input_embeddings()
-        # starts as the mean row, which every layer has seen the like of
-        self.emb_row = nn.Parameter(table.weight.detach().float().mean(dim=0))
+        # starts as the end token's row: by then a language model has taken in all that was said
+        self.emb_row = nn.Parameter(table.weight[self.reader.end_id].detach().float().clone())
         if self.reader.emb_id >= (rows := table.num_embeddings):
             backbone.resize_token_embeddings(self.reader.emb_id + 1, mean_resizing=False)
             with torch.no_grad():  # never read (the hook below) and never written: the same in every run
@@ -113,6 +117,14 @@ class CirModel(nn.Module):
             nll, tokens = chain_nll(states, placed.labels, self.backbone.get_output_embeddings())
         vectors = last.float() if self.projection is None else self.projection(last.float())
         return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
+
+    @torch.no_grad()
+    def embed_pictures(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Unit vectors [n, dim] of pictures: one fixed prompt, then `<emb>`."""
+        self.eval()
+        turns = [self.reader.user_turn(picture, image_prompt()) for picture in pictures]
+        vectors: NDArray[np.float32] = self(self.reader.embedding_batch(turns)).vectors.cpu().numpy()
+        return vectors
 
     @torch.no_grad()
     def write_chains(self, turns: Sequence[Spoken], max_tokens: int = 512) -> list[list[int]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from annotate.files import write_atomic
 from retrieval.protocols import Result, mean_of
 from retrieval.published import PUBLISHED, published_table
@@ -27,8 +29,11 @@ class TableRow:
     label: str
     results: tuple[Result, ...]
     chain: str
-    seed: int
+    seed: int | None  # None: nothing was trained
     data_digest: str
+    eval_digest: str = ""
+    model_digest: str = ""
+    learning_rate: float | None = None
     ms_per_query: float | None = None
     ms_writing: float | None = None
 
@@ -45,6 +50,9 @@ class TableRow:
             "chain": self.chain,
             "seed": self.seed,
             "data_digest": self.data_digest,
+            "eval_digest": self.eval_digest,
+            "model_digest": self.model_digest,
+            "learning_rate": self.learning_rate,
             "ms_per_query": self.ms_per_query,
             "ms_writing": self.ms_writing,
         }
@@ -86,12 +94,26 @@ def markdown(rows: Sequence[TableRow]) -> str:
             f"| model | chain | seed | {' | '.join(columns)} | ms a query (writing the chain) |",
         ]
         lines.append("|---" * (len(columns) + 4) + "|")
-        for row in mine:
-            numbers = " | ".join(f"{100 * value:.2f}" for value in _numbers(row))
-            cost = "" if row.ms_per_query is None else f"{row.ms_per_query:.0f} ({row.ms_writing or 0:.0f})"
-            lines.append(f"| {row.label} | {row.chain} | {row.seed} | {numbers} | {cost} |")
+        for label, chain in dict.fromkeys((row.label, row.chain) for row in mine):
+            lines.append(_line([row for row in mine if (row.label, row.chain) == (label, chain)]))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def _line(seeds: Sequence[TableRow]) -> str:
+    """One row of a block: its numbers, or with several seeds their mean and standard deviation."""
+    values = 100 * np.array([_numbers(row) for row in seeds])
+    numbers = [f"{mean:.2f}" for mean in values.mean(axis=0)]
+    if len(seeds) > 1:
+        spread = values.std(axis=0, ddof=1)
+        numbers = [f"{mean} ± {each:.2f}" for mean, each in zip(numbers, spread, strict=True)]
+    trained = ", ".join(str(row.seed) for row in seeds if row.seed is not None)
+    asked = [row for row in seeds if row.ms_per_query is not None]
+    cost = ""
+    if asked:
+        whole = sum(row.ms_per_query or 0 for row in asked) / len(asked)
+        cost = f"{whole:.0f} ({sum(row.ms_writing or 0 for row in asked) / len(asked):.0f})"
+    return f"| {seeds[0].label} | {seeds[0].chain} | {trained} | {' | '.join(numbers)} | {cost} |"
 
 
 def _compared(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:

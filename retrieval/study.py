@@ -1,31 +1,34 @@
 """`make train-eval`: every row of the table trained with the same base, steps and rows seen, then measured
 alike.
 
-OUT/runs/<row>/ holds each run, OUT/model the one with chains, OUT/results.{json,md} the table. A finished
-run or embedding is not done again, so an interrupted study goes on.
+OUT/runs/<row>/ holds each run, OUT/rates/ how learning rates were chosen, OUT/model the model with chains,
+OUT/results.{json,md} the table. A finished run or embedding is not done again, so an interrupted study goes
+on.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from retrieval import checkpoint, train
-from retrieval.bootstrap import paired_difference
 from retrieval.conversation import ChainMode
 from retrieval.encode import model_key
-from retrieval.evaluate import Choices, EvalSet, Evaluation, chance, evaluate
+from retrieval.evaluate import Choices, EvalSet, Evaluation, chains_of, chance, evaluate, with_chains_only
+from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
-from retrieval.results import TableRow, write_results
-from retrieval.schedule import TrainSettings
+from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank
+from retrieval.results import write_results
+from retrieval.schedule import Blank, TrainSettings
 from retrieval.sources import Rows, data_digest, open_source
-
-HEADLINE = {"fashioniq": "R@10", "cirr": "R@1", "circo": "mAP@5"}
+from retrieval.two_tower import TwoTower, conclusion_alone, sum_of_image_and_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Variant:
 
     label: str
     chain: bool = True
-    blank: str = "none"
+    blank: Blank = "none"
     shuffle_chains: bool = False
     rows: Rows = "train"
 
@@ -58,9 +61,12 @@ class Study:
     data: tuple[Path, ...]
     image_root: Path | None
     base: Path
+    clip: Path
     model: ModelSettings
     train: TrainSettings
-    eval_sets: tuple[tuple[EvalSet, ...], ...]  # outer: datasets, inner: FashionIQ's categories
+    rates: tuple[float, ...]
+    eval_sets: tuple[Sets, ...]  # outer: datasets, inner: FashionIQ's categories
+    gold: Mapping[str, str]  # the teacher's chains of queries, as far as it was asked
     choices: Choices
     ablations: bool
     seeds: tuple[int, ...]
@@ -69,114 +75,179 @@ class Study:
     max_tokens: int = 512
 
 
-def run_study(study: Study, say: Callable[[str], None]) -> tuple[Path, Path]:
+class RunRow(Protocol):
+    """How a row is made: in this process as it is (`plainly`), or as a task that somebody watches."""
+
+    def __call__(self, name: str, make: Callable[[], list[Measured]]) -> list[Measured]:
+        """Make the row called `name`."""
+
+
+def plainly(name: str, make: Callable[[], list[Measured]]) -> list[Measured]:
+    """Make a row without anybody watching."""
+    return make()
+
+
+def run_study(study: Study, say: Callable[[str], None], run_row: RunRow = plainly) -> tuple[Path, Path]:
     """Train and measure every row; returns the paths of results.json and results.md."""
-    variants = (OURS, *SHORTCUTS, *(ABLATIONS if study.ablations else ()))
-    rows: list[TableRow] = []
-    measured: dict[tuple[str, str], list[Evaluation]] = {}
-    for sets in study.eval_sets:
-        done = [chance(each, study.choices, study.seeds[0]) for each in sets]
-        rows.append(_row("chance", done, "none", study.seeds[0], ""))
-    for variant in variants:
+    lines: list[Measured] = []
+    for name, make in _rows(study, lines, say).items():
+        say(f"== {name}")
+        lines += run_row(name, make)
+    _publish_model(_folder(study, OURS, study.seeds[0]) / "model", study.out / "model")
+    return write_results(study.out, [each.row for each in lines], comparisons(lines, OURS.label))
+
+
+def row_names(study: Study) -> tuple[str, ...]:
+    """What `run_study` will make, in its order."""
+    return tuple(_rows(study, [], lambda line: None))
+
+
+def _rows(
+    study: Study, done: list[Measured], say: Callable[[str], None]
+) -> dict[str, Callable[[], list[Measured]]]:
+    """Every row by name; the last ones look at what is `done` by then."""
+    rows: dict[str, Callable[[], list[Measured]]] = {"chance": partial(_chance, study)}
+    for variant in (OURS, *SHORTCUTS, *(ABLATIONS if study.ablations else ())):
         for seed in study.seeds:
-            folder = study.out / "runs" / f"{variant.label.replace(' ', '-')}-seed{seed}"
-            say(f"== {variant.label}, seed {seed}")
-            digest = _train(study, variant, seed, folder, say)
-            chain: ChainMode = "generated" if variant.chain else "none"
-            for sets, done in _measure(study, folder, chain, variant, say):
-                rows.append(_row(variant.label, done, chain, seed, digest))
-                measured.setdefault((variant.label, sets[0].dataset), []).extend(done)
+            rows[f"{variant.label}, seed {seed}"] = partial(_trained, study, variant, seed, say)
+    if study.ablations:
+        rows["zero-shot"] = partial(_zero_shot, study, done)
+    return rows
+
+
+def _chance(study: Study) -> list[Measured]:
+    seed = study.seeds[0]
+    return [
+        line("chance", sets, [chance(each, study.choices, seed) for each in sets], "none", Origin(seed))
+        for sets in study.eval_sets
+    ]
+
+
+def _trained(study: Study, variant: Variant, seed: int, say: Callable[[str], None]) -> list[Measured]:
+    """Train one row (or find it trained), then measure it; ours also with the teacher's chains."""
+    folder = _folder(study, variant, seed)
+    rate = _rate(study, variant, say)
+    data = _train(study, variant, rate, seed, folder, say)
+    origin = Origin(seed, data, checkpoint.read_card(folder / "model").weights_sha256, rate)
+    lines = []
+    for sets in study.eval_sets:
+        modes: list[tuple[ChainMode, Iterable[EvalSet | None]]] = [
+            ("generated" if variant.chain else "none", sets)
+        ]
+        if variant == OURS and study.gold:
+            modes.append(("gold", [with_chains_only(each, study.gold) for each in sets]))
+        for chain, asked in modes:
+            present = tuple(each for each in asked if each is not None)
+            if len(present) == len(sets):
+                done = _measure(study, folder, present, chain, variant, say)
+                lines.append(line(variant.label, present, done, chain, origin))
                 say(" ".join(str(evaluation.result) for evaluation in done))
-    _publish_model(
-        study.out / "runs" / f"ours-with-chain-seed{study.seeds[0]}" / "model", study.out / "model"
-    )
-    return write_results(study.out, rows, _comparisons(measured, variants))
+    return lines
 
 
-def _train(study: Study, variant: Variant, seed: int, folder: Path, say: Callable[[str], None]) -> str:
-    """Train one row (or find it trained); the digest of its data."""
+def _folder(study: Study, variant: Variant, seed: int) -> Path:
+    return study.out / "runs" / f"{variant.label.replace(' ', '-')}-seed{seed}"
+
+
+def _rate(study: Study, variant: Variant, say: Callable[[str], None]) -> float:
+    """The row's learning rate: from the grid by the first seed, on rows held out of train."""
+    place = study.out / "rates" / variant.label.replace(" ", "-")
+    seed = study.seeds[0]
+
+    def trial(rate: float) -> float:
+        say(f"-- learning rate {rate:g}, on nine tenths of the rows")
+        folder = place / f"{rate:g}"
+        _train(study, variant, rate, seed, folder, say, hold_out=True)
+        model, card = checkpoint.load(folder / "model", study.device, study.base)
+        parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
+        found = mean_reciprocal_rank(
+            model,
+            card,
+            parts,
+            folder / "embeddings",
+            chain=variant.chain,
+            blank=variant.blank,
+            recipe=str(card.about["recipe"]),
+            max_tokens=study.max_tokens,
+        )
+        say(f"-- learning rate {rate:g}: mean reciprocal rank {found:.3f} on the held-out tenth")
+        return found
+
+    return choose_rate(study.rates, trial, place / "rates.json")
+
+
+def _train(
+    study: Study,
+    variant: Variant,
+    rate: float,
+    seed: int,
+    folder: Path,
+    say: Callable[[str], None],
+    hold_out: bool = False,
+) -> str:
+    """Train in `folder`, or find it trained; the digest of the data."""
     settings = dataclasses.replace(
         study.train,
+        learning_rate=rate,
         chain=variant.chain,
-        blank=variant.blank,  # type: ignore[arg-type]
+        blank=variant.blank,
         shuffle_chains=variant.shuffle_chains,
+        hold_out=hold_out,
         seed=seed,
     )
-    sources = [open_source(folder, study.image_root, variant.rows) for folder in study.data]
+    sources = [open_source(out, study.image_root, variant.rows) for out in study.data]
     model = CirModel(study.base, dataclasses.replace(study.model, init_seed=seed), study.device)
     train.train(model, study.base, sources, settings, folder, say)
     return data_digest(sources)
 
 
 def _measure(
-    study: Study, folder: Path, chain: ChainMode, variant: Variant, say: Callable[[str], None]
-) -> list[tuple[tuple[EvalSet, ...], list[Evaluation]]]:
+    study: Study, folder: Path, sets: Sets, chain: ChainMode, variant: Variant, say: Callable[[str], None]
+) -> list[Evaluation]:
     model, card = checkpoint.load(folder / "model", study.device, study.base)
-    found = []
+    return [
+        evaluate(
+            model,
+            model_key(card),
+            each,
+            study.choices,
+            chain,
+            folder / "embeddings" / "-".join(filter(None, (each.dataset, each.category))),
+            gold=study.gold,
+            blank=variant.blank,
+            recipe=str(card.about["recipe"]),
+            max_tokens=study.max_tokens,
+            say=say,
+        )
+        for each in sets
+    ]
+
+
+def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]:
+    """A CLIP's rows: image + text, and conclusions as texts, as ours and as the teacher wrote them."""
+    written = [
+        each for each in lines_so_far if (each.row.label, each.row.seed) == (OURS.label, study.seeds[0])
+    ]
+    towers = TwoTower(study.clip, study.device)
+    recipe = open_source(study.data[0], study.image_root).manifest.image_recipe
+    lines = []
     for sets in study.eval_sets:
+        folders = [study.out / "clip" / "-".join(filter(None, (e.dataset, e.category))) for e in sets]
         done = [
-            evaluate(
-                model,
-                model_key(card),
-                each,
-                study.choices,
-                chain,
-                folder / "embeddings" / "-".join(filter(None, (each.dataset, each.category))),
-                blank=variant.blank,  # type: ignore[arg-type]
-                recipe=str(card.about["recipe"]),
-                max_tokens=study.max_tokens,
-                say=say,
-            )
-            for each in sets
+            sum_of_image_and_text(towers, each, study.choices, folder, recipe)
+            for each, folder in zip(sets, folders, strict=True)
         ]
-        found.append((sets, done))
-    return found
-
-
-def _row(label: str, done: Sequence[Evaluation], chain: str, seed: int, digest: str) -> TableRow:
-    asked = [each.queries for each in done if each.queries is not None]
-    count = sum(len(each.vectors) for each in asked)
-    writing = 1000 * sum(each.writing_seconds for each in asked)
-    embedding = 1000 * sum(each.embedding_seconds for each in asked)
-    return TableRow(
-        label=label,
-        results=tuple(each.result for each in done),
-        chain=chain,
-        seed=seed,
-        data_digest=digest,
-        ms_per_query=(writing + embedding) / count if count else None,
-        ms_writing=writing / count if count else None,
-    )
-
-
-def _comparisons(
-    measured: dict[tuple[str, str], list[Evaluation]], variants: Sequence[Variant]
-) -> list[dict[str, object]]:
-    """Ours with chain against every other trained row: paired bootstrap over queries, seeds pooled."""
-    lines: list[dict[str, object]] = []
-    for (label, dataset), theirs in measured.items():
-        if label == OURS.label:
-            continue
-        metric, ours = HEADLINE[dataset], measured[(OURS.label, dataset)]
-        categories = dict.fromkeys(each.result.protocol.category for each in ours)
-        for category in categories:
-            mine, other = (
-                [each.result.per_query[metric] for each in group if each.result.protocol.category == category]
-                for group in (ours, theirs)
-            )
-            gain = paired_difference(mine, other)
-            lines.append(
-                {
-                    "dataset": dataset,
-                    "category": category,
-                    "metric": metric,
-                    "against": label,
-                    "mean": gain.mean,
-                    "low": gain.low,
-                    "high": gain.high,
-                    "clear": gain.clear,
-                }
-            )
+        lines.append(line("image + text (CLIP)", sets, done, "none"))
+        for ours in written:
+            if ours.row.dataset != sets[0].dataset:
+                continue
+            gold = ours.row.chain == "gold"
+            asked = tuple(filter(None, (with_chains_only(e, study.gold) if gold else e for e in sets)))
+            done = [
+                conclusion_alone(towers, each, study.choices, chains_of(each, evaluation), folder, recipe)
+                for each, evaluation, folder in zip(asked, ours.evaluations, folders, strict=True)
+            ]
+            lines.append(line("conclusion to image (CLIP)", asked, done, ours.row.chain))
     return lines
 
 

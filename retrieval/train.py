@@ -71,6 +71,7 @@ def train(
         weights=settings.dataset_weights(),
         captions=settings.captions,
         hard_negatives=settings.hard_negatives,
+        hold_out=settings.hold_out,
     )
     began = time.monotonic()
     for step in range(start, settings.steps):

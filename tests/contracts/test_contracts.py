@@ -10,17 +10,22 @@ from annotate.datasets.dirt import PROBLEMS
 from annotate.errors import CirError, InputError, OutputError, RunIncomplete, TeacherRefused, UsageError
 from annotate.selection import REASONS
 from annotate.settings import add_arguments
+from retrieval.__main__ import parser as train_eval_parser
 from schemas.manifest import Manifest
 from schemas.row import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TARGETS = "help setup sample sample-models annotate select ui serve-teacher soak crash check test lint clean"
+TARGETS = (
+    "help setup sample sample-models annotate select train-eval ui serve-teacher soak crash check test lint "
+    "clean"
+)
 VARIABLES = (
     "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL "
     "TEACHER_SEES_TARGET ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL "
     "THRESHOLDS"
 )
+TRAIN_EVAL_VARIABLES = "DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS"
 MANIFEST = (
     "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
     "versions checks costs precision"
@@ -54,6 +59,16 @@ def test_every_make_variable_is_a_flag_of_annotate_run() -> None:
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     found = re.search(r"^SETTINGS := (.*)$", makefile, re.MULTILINE)
     assert found is not None and set(found[1].split()) == set(VARIABLES.split())
+
+
+def test_every_make_variable_of_train_eval_is_a_flag_that_the_target_passes_on() -> None:
+    whole = next(a for a in train_eval_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    flags = {flag for action in whole.choices["train-eval"]._actions for flag in action.option_strings}
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = makefile[makefile.index("\ntrain-eval:") :].split("\n\n")[0]
+    for name in TRAIN_EVAL_VARIABLES.split():
+        flag = "--" + name.lower().replace("_", "-")
+        assert flag in flags and re.search(rf"\$\({name}\).*{flag} ", recipe), name
 
 
 def test_manifest_keys_and_counts() -> None:

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "annotate": {"schemas", "annotate"},
     "annotate.cli": {"schemas", "annotate", "flows", "sample"},  # flows and the default root lazily
     "retrieval": {"schemas", "annotate", "retrieval"},
+    "retrieval.defaults": {"schemas", "annotate", "retrieval", "sample"},  # missing worlds, rendered lazily
     "flows": {"schemas", "annotate", "retrieval", "flows"},
     "sample": {"schemas", "annotate", "sample", "retrieval"},
 }

@@ -88,8 +88,15 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
     assert len((tmp_path / "why" / "cirr-val.csv").read_text().splitlines()) == 13
     page = (tmp_path / "why" / "cirr-val.html").read_text()
     assert page.count("<section") == 3 and "queries 12/12" in page
-    assert main(["export", *model, "--out", str(tmp_path / "plain")]) == 0
+    plain = ["export", *model, "--out", str(tmp_path / "plain")]
+    assert main([*plain, "--results", str(tmp_path / "results" / "results.json")]) == 0
     assert (tmp_path / "plain" / "model.safetensors").is_file()
+    card = (tmp_path / "plain" / "README.md").read_text()
+    protocol = "cirr/val(gallery=original, exclude_reference=true), chain generated, queries 12/12"
+    assert f"* {protocol}; gallery 18/18: R@1 " in card and row["data_digest"][:16] in card
+    (tmp_path / "other.json").write_text(json.dumps({"rows": [row | {"model_digest": "another"}]}))
+    assert main([*plain, "--results", str(tmp_path / "other.json")]) == 2
+    assert "none of its rows measured this model" in capsys.readouterr().err
 
 
 def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publishes_the_model(
@@ -120,11 +127,50 @@ def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publis
             18,
             18,
         )
-    assert [line["against"] for line in document["comparisons"]] == ["image only", "text only"]
+    assert [line["against"] for line in document["comparisons"]] == ["chance", "image only", "text only"]
     assert document["published_on_real_data"][0]["on_real_data"] is True
     assert (tmp_path / "model" / "retriever.json").is_file()
     assert main(command) == 0, "a finished study is read, not done again"
     assert "is finished already" in capsys.readouterr().err
+
+
+def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_trained(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_world.published(tmp_path / "out", world / "cirr", rows=12)
+    tiny_world.annotated(tmp_path / "out", world / "cirr", "train", rows=12)
+    gold = tiny_world.annotated(tmp_path / "gold", world / "cirr", "val", rows=5)
+    tiny_models.clip(tmp_path / "clip")
+    command = ["train-eval", "--data", str(tmp_path / "out"), "--base-model", str(world / "base"), *QUICK]
+    command += ["--eval-root", str(world), "--out", str(tmp_path / "table"), "--max-tokens", "3"]
+    command += ["--clip-model", str(tmp_path / "clip"), "--gold", str(gold), "--rates", "1e-4,1e-3"]
+    assert main([*command, "--seeds", "0,1"]) == 0
+    rows = json.loads((tmp_path / "table" / "results.json").read_text())["rows"]
+    trained = ["image only", "text only", "ours without chain"]
+    chained = ["chain from unfiltered annotations", "chain shuffled between triplets"]
+    found = {(row["label"], row["chain"]): row for row in rows}
+    assert set(found) == {
+        ("chance", "none"),
+        ("ours with chain", "generated"),
+        ("ours with chain", "gold"),
+        *((label, "none") for label in trained),
+        *((label, "generated") for label in chained),
+        ("image + text (CLIP)", "none"),
+        ("conclusion to image (CLIP)", "generated"),
+        ("conclusion to image (CLIP)", "gold"),
+    }
+    assert found["ours with chain", "gold"]["n_queries"] == 5 and len(rows) == 1 + 2 * 7 + 3
+    for label in ("ours with chain", "image only"):
+        tried = json.loads(
+            (tmp_path / "table" / "rates" / label.replace(" ", "-") / "rates.json").read_text()
+        )
+        chain = "generated" if label.startswith("ours") else "none"
+        assert found[label, chain]["learning_rate"] == float(max(sorted(tried), key=lambda rate: tried[rate]))
+    assert " ± " in (tmp_path / "table" / "results.md").read_text()
+    assert all(row["data_digest"] for row in rows if row["seed"] is not None and row["label"] != "chance")
+    capsys.readouterr()
+    assert main([*command, "--gold", str(world / "out")]) == 2
+    assert "annotates other queries" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -144,6 +190,7 @@ def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publis
         ),
         (["train-eval", "--data", "{world}/out", "--eval-root", "{tmp}"], "holds none of fashioniq"),
         (["train-eval", "--data", "{world}/out", "--seeds", "x"], "is no list of numbers"),
+        (["train-eval", "--data", "{world}/out", "--rates", "fast"], "is no list of numbers"),
         (["encode", "--model", "{tmp}", "--images", "{world}/cirr/dev", "--out", "{tmp}/i"], "no checkpoint"),
         (["encode", "--model", "{tmp}", "--images", "{tmp}", "--out", "{tmp}/i"], "no .png or .jpg files"),
         (["evaluate", "--model", "{tmp}", "--dataset", "circo", "--root", "{world}/cirr"], "is not CIRCO"),

@@ -1,4 +1,4 @@
-"""Model folders with small random weights: Qwen2.5-VL, Idefics3, and a text-only one."""
+"""Model folders with small random weights: Qwen2.5-VL, Idefics3, a CLIP, and a text-only one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     LlamaConfig,
@@ -135,6 +138,37 @@ def idefics(folder: Path, seed: int = 0) -> Path:
     (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
     processor = {"processor_class": "Idefics3Processor", "image_seq_len": 4}
     (folder / "processor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def clip(folder: Path, seed: int = 0) -> Path:
+    tokenizer = byte_tokenizer([], "<end>", "")
+    end = ("<end>", tokenizer.convert_tokens_to_ids("<end>"))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing("$A <end>", None, [end])
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "projection_dim": 16,
+    }
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "eos_token_id": end[1]}
+    torch.manual_seed(seed)
+    config = CLIPConfig(
+        text_config=small | text | {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None},
+        vision_config=small | {"image_size": 32, "patch_size": 8},
+        projection_dim=16,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    pixels = {
+        "image_processor_type": "CLIPImageProcessor",
+        "crop_size": 32,
+        "size": {"shortest_edge": 32},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
     return folder
 
 

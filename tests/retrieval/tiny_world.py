@@ -12,6 +12,8 @@ from typing import Any
 from PIL import Image
 
 from annotate.checks import CHECKS
+from annotate.datasets import annotation_digest
+from annotate.shards.plan import job_digest
 from annotate.tables import to_table, write_table
 from schemas.answers import Edit
 from schemas.manifest import Counts, Manifest, PublishedFile
@@ -118,6 +120,34 @@ def row(index: int, root: Path, **changes: Any) -> Row:
         "source": "user",
     }
     return Row(**(values | changes))
+
+
+def annotated(out: Path, images: Path, split: str, rows: int) -> Path:
+    """OUT with annotations of `cirr(images, split)`, accepted or not; its train/ stays as it is."""
+    prefix = {"train": "train", "val": "dev"}[split]
+    made = [row(index, images) for index in range(rows)]
+    if split == "val":  # other images, of which only the name matters here
+        made = [
+            each.model_copy(
+                update={
+                    "triplet_id": f"cirr/val/{each.native_id}",
+                    "split": "val",
+                    "reference": each.reference.replace("train", prefix, 1),
+                    "target": str(each.target).replace("train", prefix, 1),
+                }
+            )
+            for each in made
+        ]
+    path = out / "annotations" / "part-00000.parquet"
+    write_table(to_table(made), path)
+    file = PublishedFile(rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    job = job_digest("cirr", split, None, annotation_digest("cirr", split, images))
+    known = published(out, images).joinpath("manifest.json").read_text() if split == "val" else None
+    manifest = Manifest.model_validate_json(known or (out / "manifest.json").read_text())
+    files = {**manifest.files, "annotations/part-00000.parquet": file}
+    changed = manifest.model_copy(update={"files": files, "split": split, "job": job})
+    (out / "manifest.json").write_text(changed.model_dump_json())
+    return out
 
 
 def published(out: Path, images: Path, rows: int = 12, **changes: Any) -> Path:

@@ -1,0 +1,66 @@
+"""What `train-eval` takes when it is not told: models, worlds to measure on, the teacher's chains of queries.
+
+This is the one place of the package that knows of the sample: its embedded models, and that its worlds can be
+rendered where they are missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotate.datasets import annotation_digest
+from annotate.errors import UsageError
+from annotate.shards.plan import job_digest
+from retrieval.evaluate import EVALUATION_SPLIT
+from retrieval.sources import Source, gold_chains, read_manifest
+from schemas.triplet import DATASETS, Dataset
+
+MODELS = Path(__file__).resolve().parent.parent / "sample" / "models"
+BASE = MODELS / "base"
+CLIP = MODELS / "clip"
+
+# For the embedded base alone: it is so small that all of it but the vision tower is trained.
+TINY: Mapping[str, Any] = {"tuning": "frozen_tower", "learning_rate": 1e-3, "batch": 32, "steps": 240}
+
+
+def default_roots(sources: Sequence[Source], say: Callable[[str], None]) -> dict[Dataset, Path]:
+    """The user's own roots, or the sample's three worlds of the training data's seed, rendered if missing."""
+    roots: dict[Dataset, Path] = {source.dataset: Path(source.manifest.root) for source in sources}
+    root = Path(sources[0].manifest.root)
+    named = re.fullmatch(rf"{sources[0].dataset}-seed(\d+)", root.name)
+    if sources[0].manifest.source != "sample" or named is None:
+        return roots
+    for dataset in DATASETS:
+        beside = root.with_name(f"{dataset}-seed{named[1]}")
+        if not beside.is_dir():
+            from sample.writers.whole import write_whole  # only here: rendering is no part of the retriever
+
+            say(f"writing the rendered sample into {beside}")
+            write_whole(dataset, beside, int(named[1]))
+        roots.setdefault(dataset, beside)
+    return roots
+
+
+def find_gold(given: Sequence[Path], outputs: Path, roots: Mapping[Dataset, Path]) -> dict[str, str]:
+    """The teacher's chains of the evaluation queries, by triplet id, from OUT folders of that very split.
+
+    Without `given` folders, those in `outputs` that fit. Raises `UsageError` for a given one that does not.
+    """
+    jobs = {
+        job_digest(dataset, EVALUATION_SPLIT, None, annotation_digest(dataset, EVALUATION_SPLIT, root))
+        for dataset, root in roots.items()
+    }
+    found = given or [
+        path.parent
+        for path in sorted(outputs.glob(f"*-{EVALUATION_SPLIT}/manifest.json"))
+        if read_manifest(path.parent).job in jobs and read_manifest(path.parent).status == "complete"
+    ]
+    chains: dict[str, str] = {}
+    for out in found:
+        if read_manifest(out).job not in jobs:
+            raise UsageError(f"--gold {out}: annotates other queries than those that are evaluated")
+        chains |= gold_chains(out)
+    return chains

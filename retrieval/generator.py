@@ -1,0 +1,103 @@
+"""Chains written by a server: an exported retriever (`python -m retrieval export`) that vLLM serves.
+
+vLLM writes many chains at once but cannot return the state of a token that it wrote, so the embedding is one
+prefill over prompt + chain + `<emb>` in this process. The client is the annotation's own: it retries, slows
+down and gives up as it does there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotate.errors import InputError, TeacherRefused, UsageError
+from annotate.images import Encoded, parse_recipe
+from annotate.images.decoding import encode
+from annotate.teacher.client import TeacherClient
+from annotate.teacher.probe import check_server
+from annotate.teacher.request import Picture, Request, Sampling, Turn
+from annotate.teacher.retry import Unanswered
+from retrieval.conversation import query_prompt, wording_digest
+from retrieval.pictures import Pictures
+
+CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """A server of an exported retriever: `url` ends in /v1, `model` is what it serves."""
+
+    url: str
+    model: str
+
+    def write(
+        self,
+        asked: Sequence[tuple[Path, str]],
+        recipe: str,
+        max_tokens: int,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> list[str]:
+        """The chain for each (reference file, modification), greedy, cut at `max_tokens`.
+
+        Raises `InputError` naming a picture that is not right or a query that gets no answer: none is left
+        out.
+        """
+        return asyncio.run(self._write(asked, _Files(recipe), max_tokens, say))
+
+    async def _write(
+        self,
+        asked: Sequence[tuple[Path, str]],
+        files: _Files,
+        max_tokens: int,
+        say: Callable[[str], None],
+    ) -> list[str]:
+        async def one(path: Path, text: str) -> str:
+            turn = Turn("user", query_prompt(text), (files.picture(path),))
+            request = Request(
+                "chain", self.model, (turn,), wording_digest(), sampling=Sampling(max_tokens=max_tokens)
+            )
+            try:
+                return (await client.ask(request)).text
+            except Unanswered as error:
+                raise InputError(
+                    f"{self.url}: no chain for {path.name}, {text!r} ({error.detail}); see the server's log"
+                ) from error
+
+        async with TeacherClient(self.url, self.model, None, files, CONCURRENCY, say=say) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(one(path, text)) for path, text in asked]
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+def open_generator(url: str) -> Generator:
+    """Ask the server what it serves. Raises `UsageError` when it does not answer."""
+    try:
+        return Generator(url, check_server(url, None).models[0])
+    except TeacherRefused as error:
+        raise UsageError(str(error).replace("TEACHER_URL", "--generator-url")) from error
+
+
+class _Files:
+    """Reference files as the client wants them: by digest, as JPEG of the recipe's size and quality."""
+
+    def __init__(self, recipe: str) -> None:
+        self._recipe = parse_recipe(recipe)
+        self._pictures = Pictures(recipe)
+        self._paths: dict[str, Path] = {}
+
+    def picture(self, path: Path) -> Picture:
+        """The picture by reference. Raises `InputError` for a file that cannot be read."""
+        digest = self._pictures.digest(path)
+        self._paths[digest] = path
+        return Picture(digest, self._recipe.name)
+
+    def encoded(self, picture: Picture) -> Encoded:
+        """JPEG bytes and their digest."""
+        data = encode(self._pictures.load(self._paths[picture.source_digest]), self._recipe.quality)
+        return Encoded(data, hashlib.sha256(data).hexdigest())

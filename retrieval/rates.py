@@ -1,0 +1,106 @@
+"""The learning rate of a row of the table: a grid, each rate tried on nine tenths of the train rows.
+
+The held-out tenth (by reference image) judges: mean reciprocal rank of the target among that dataset's own
+pictures, with chains written by the model where it was trained to write them. No evaluation split is seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from annotate.datasets import join_captions
+from annotate.errors import InputError
+from annotate.files import write_atomic
+from retrieval.checkpoint import Card
+from retrieval.data import is_held_out
+from retrieval.encode import QueryText, encode_images, encode_queries, model_key
+from retrieval.model import CirModel
+from retrieval.pictures import Pictures
+from retrieval.ranking import ranks_by_embedding
+from retrieval.schedule import Blank
+from retrieval.sources import Source, read_group, row_groups
+
+QUERIES, GALLERY = 200, 1000  # at most, a source
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out rows of one source: what is asked, and which of `images` (name -> file) is wanted."""
+
+    queries: tuple[QueryText, ...]
+    references: tuple[str, ...]
+    targets: tuple[str, ...]
+    images: dict[str, Path]
+
+
+def held_out(source: Source) -> HeldOut:
+    """The held-out rows of a source, the first `QUERIES`, with their images and others up to `GALLERY`.
+
+    Raises `InputError` when there are none.
+    """
+    read = (row for path, index, _ in row_groups(source) for row in read_group(path, index))
+    rows = list(islice((row for row in read if is_held_out(row["reference"])), QUERIES))
+    if not rows:
+        raise InputError(
+            f"{source.out}: no row to choose a learning rate on; give more data, or one rate as --rates"
+        )
+    needed = dict.fromkeys(name for row in rows for name in (row["reference"], row["target"]))
+    names = list(dict.fromkeys([*needed, *sorted(source.images)]))[: max(GALLERY, len(needed))]
+    return HeldOut(
+        queries=tuple(
+            QueryText(source.images[row["reference"]], join_captions(tuple(row["modifications"]), "clip4cir"))
+            for row in rows
+        ),
+        references=tuple(row["reference"] for row in rows),
+        targets=tuple(row["target"] for row in rows),
+        images={name: source.images[name] for name in names},
+    )
+
+
+def mean_reciprocal_rank(
+    model: CirModel,
+    card: Card,
+    parts: Sequence[HeldOut],
+    folder: Path,
+    *,
+    chain: bool,
+    blank: Blank,
+    recipe: str,
+    max_tokens: int,
+) -> float:
+    """1/rank of the target, the reference left out, averaged over the queries of all parts."""
+    found: list[float] = []
+    pictures = Pictures(recipe)
+    references = Pictures(recipe, blank=True) if blank == "image" else pictures
+    for part in parts:
+        gallery = encode_images(model, model_key(card), part.images, folder, pictures)
+        asked = [QueryText(q.reference, "" if blank == "text" else q.text) for q in part.queries]
+        queries = encode_queries(model, asked, references, chain, max_tokens=max_tokens)
+        column = {name: index for index, name in enumerate(gallery.names)}
+        places = ranks_by_embedding(
+            queries.vectors,
+            gallery.vectors,
+            np.array([column[name] for name in part.targets], dtype=np.int64),
+            np.array([column[name] for name in part.references], dtype=np.int64),
+        )
+        found += (1.0 / places).tolist()
+    return float(np.mean(found))
+
+
+def choose_rate(rates: Sequence[float], trial: Callable[[float], float], note: Path) -> float:
+    """The rate whose `trial` (its mean reciprocal rank) is best, the smaller of equals; `note` keeps them
+    all, so that a finished choice is not made again."""
+    if len(rates) == 1:
+        return rates[0]
+    known: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
+    for rate in rates:
+        if str(rate) not in known:
+            known[str(rate)] = trial(rate)
+            write_atomic(note, json.dumps(known, indent=2) + "\n")
+    return max(sorted(rates), key=lambda rate: known[str(rate)])

@@ -1,0 +1,163 @@
+"""What the base model reads: captions of pictures and plain notes about pictures, never a change of one.
+
+No edit, modification, conclusion or question of the annotation pipeline occurs here. Notes teach words
+(reworded claims), lists and repeating exactly what an earlier line says; echoes repeat tokens of any kind.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from sample import claim_words, vocabulary, world
+from sample.teacher.model import IMAGE_TOKENS
+from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, ROLES, train_tokenizer
+
+DOMAINS: tuple[world.Domain, ...] = ("garments", "scenes")
+_, USER, ASSISTANT = ROLES
+# Where the image tokens stand: after user role, fake token, global tag.
+IMAGE_START = 3
+ASKED = ("Describe it.", "What is shown?", "Describe this picture.", "What do you see here?", "Caption", "")
+READ = ("Read this.", "Notes", "Some pictures in words", "")
+NAMES = ("picture", "photo", "shown", "seen", "one", "two", "first", "second", "left", "right", "a", "b")
+TOKENS = 1024
+# Common words that nothing of this world says; only the tokenizer and the echoes know them.
+COMMON = "caption rationale edits kept conclusion change remove add keep rest replace make".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Token ids ending in the end token, and from which place on they are learned (not: only read)."""
+
+    ids: tuple[int, ...]
+    learned_from: int
+
+
+class Scribe:
+    """Writes documents as token ids, spelt as the chat template spells them."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._tokenizer = tokenizer
+        self._memo: dict[str, list[int]] = {}
+        self.image = self._encode(FAKE + GLOBAL + IMAGE * IMAGE_TOKENS + FAKE)
+        self.user, self.assistant, self.end = (self._encode(text) for text in (USER, ASSISTANT, EOS))
+        self._plain = [i for token, i in tokenizer.get_vocab().items() if not token.startswith("<")]
+        self._plain.sort()
+
+    def caption(self, rng: random.Random, look: world.Look) -> Document:
+        """The picture, a request to describe it, its claims."""
+        before = [*self.user, *self.image, *self._encode(rng.choice(ASKED)), *self.assistant]
+        answer = self._encode(", ".join(world.claims(look)))
+        return Document((*before, *answer, *self.end), len(before))
+
+    def picture(self, rng: random.Random) -> Document:
+        """The picture and nothing said of it; only the state at the end is used."""
+        ids = (
+            *self.user,
+            *self.image,
+            *self._encode(rng.choice(ASKED)),
+            *self.assistant,
+            *self.end,
+        )
+        return Document(ids, len(ids))
+
+    def notes(self, rng: random.Random, look: world.Look) -> Document:
+        """Lines about one or several pictures; the last one states all claims of `look`."""
+        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
+        lines = rng.choice((_said_twice, _listed, _repeated, _repeated))(rng, look)
+        return Document((*before, *self._encode("\n".join(lines)), *self.end), len(before))
+
+    def statement(self, rng: random.Random, look: world.Look) -> Document:
+        """One line that states all claims of `look`."""
+        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
+        text = f"{rng.choice(NAMES)}: {', '.join(world.claims(look))}"
+        return Document((*before, *self._encode(text), *self.end), len(before))
+
+    def echo(self, rng: random.Random) -> Document:
+        """Tokens of any kind, and the same once more: only the repetition is learned."""
+        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
+        said = [*rng.choices(self._plain, k=rng.randint(6, 24)), *self._encode("\n")]
+        return Document((*before, *said, *said[:-1], *self.end), len(before) + len(said))
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._memo:
+            ids: list[int] = self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+            if len(text) > 100:  # hardly ever said again
+                return ids
+            self._memo[text] = ids
+        return self._memo[text]
+
+
+def _said_twice(rng: random.Random, look: world.Look) -> list[str]:
+    """The claims in other words and any order, then plainly and in order."""
+    name = rng.choice(NAMES)
+    return [f"{name}: {_reworded(rng, look)}", f"{name}: {', '.join(world.claims(look))}"]
+
+
+def _listed(rng: random.Random, look: world.Look) -> list[str]:
+    """Aspects with values and aspects alone, in any order of the two, then the claims."""
+    shown = [(aspect, value) for aspect, value in look.attributes if value != vocabulary.ABSENT]
+    some = sorted(rng.sample(range(len(shown)), rng.randint(1, len(shown))))
+    lines = [
+        "; ".join(f"{shown[place][0]}: {shown[place][1]}" for place in some),
+        ", ".join(aspect for aspect, _ in shown),
+        _reworded(rng, look),
+        "; ".join(f"{aspect}: {value}" for aspect, value in shown),
+    ]
+    rng.shuffle(lines)
+    return [*lines[: rng.randint(1, 3)], ", ".join(world.claims(look))]
+
+
+def _repeated(rng: random.Random, look: world.Look) -> list[str]:
+    """Two or three look-alikes by name, one or two of them again: what a name stands for is to be copied."""
+    looks = [look, world.one_attribute_neighbour(rng, look)]
+    if rng.random() < 0.3:
+        looks.append(world.draw_look(rng, look.domain))
+    named = list(zip(rng.sample(NAMES, len(looks)), looks, strict=True))
+    told = rng.sample(named, len(named))
+    if rng.random() < 0.3:
+        told.append(rng.choice(named[1:]))
+    plain = rng.random() < 0.7
+    lines = [f"{name}: {', '.join(_shuffled(rng, world.claims(each), plain))}" for name, each in told]
+    return [*lines, f"{named[0][0]}: {', '.join(world.claims(look))}"]
+
+
+def _shuffled(rng: random.Random, claims: Sequence[str], plain: bool) -> list[str]:
+    return list(claims) if plain else rng.sample(claims, len(claims))
+
+
+def _reworded(rng: random.Random, look: world.Look) -> str:
+    claims = world.claims(look)
+    return ", ".join(claim_words.reworded(rng, claim) for claim in rng.sample(claims, len(claims)))
+
+
+def world_words() -> set[str]:
+    """Every word of the world's claims and aspects."""
+    lists = (
+        *vocabulary.GARMENT_VALUES.values(),
+        *(vocabulary.KINDS, vocabulary.SIZES, vocabulary.PATTERNS, vocabulary.COLORS),
+        *(vocabulary.BACKGROUNDS, vocabulary.ARRANGEMENTS, vocabulary.GARMENT_NOUNS.values()),
+        *(
+            vocabulary.GARMENT_ASPECTS,
+            vocabulary.SCENE_ASPECTS,
+            NAMES,
+            COMMON,
+            ("background", "objects", "none"),
+        ),
+    )
+    return {word for values in lists for value in values for word in value.split()}
+
+
+def build_tokenizer(seed: int = 2_000_001, texts: int = 8_000) -> PreTrainedTokenizerFast:
+    """A tokenizer for everything that people write of this world; weights see none of its requests."""
+    rng = random.Random(seed)
+    spoken = []
+    for _ in range(texts):
+        look = world.draw_look(rng, rng.choice(DOMAINS))
+        edits = world.draw_edits(rng, look, rng.randint(1, 3))
+        style: world.Style = "fashioniq" if look.domain == "garments" else rng.choice(("cirr", "circo"))
+        spoken += [_reworded(rng, look), world.modification_text(rng, look, edits, style)]
+    return train_tokenizer(spoken, world_words(), [], TOKENS)

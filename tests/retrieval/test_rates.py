@@ -1,0 +1,58 @@
+"""A learning rate is chosen on rows that the run did not see, and only once."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from annotate.errors import InputError
+from retrieval.data import examples, is_held_out
+from retrieval.rates import choose_rate, held_out
+from retrieval.sources import Source, open_source
+from tests.retrieval import tiny_world
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    folder = tmp_path_factory.mktemp("data")
+    root = tiny_world.cirr(folder / "cirr", "train", triplets=40, images=46)
+    return open_source(tiny_world.published(folder / "out", root, rows=40))
+
+
+def test_what_is_held_out_is_never_trained_on_and_all_else_is(source: Source) -> None:
+    asked = held_out(source)
+    stream = examples([source], seed=0, hold_out=True)
+    seen = {example.reference.stem for example in islice(stream, 200)}
+    assert asked.references and not seen & set(asked.references)
+    assert len(seen) + len(set(asked.references)) == 40
+    assert {example.reference.stem for example in islice(examples([source], seed=0), 200)} > seen
+
+
+def test_targets_and_references_of_held_out_rows_are_in_their_gallery(source: Source) -> None:
+    asked = held_out(source)
+    assert {*asked.targets, *asked.references} <= set(asked.images)
+    assert len(asked.queries) == len(asked.targets) == sum(map(is_held_out, asked.references))
+
+
+def test_without_held_out_rows_no_rate_can_be_chosen(tmp_path: Path) -> None:
+    names = [f"train-{index}-0-img0" for index in range(4)]
+    assert not any(map(is_held_out, names)), "these four are all trained on"
+    root = tiny_world.cirr(tmp_path / "cirr", "train")
+    with pytest.raises(InputError, match="no row to choose a learning rate on"):
+        held_out(open_source(tiny_world.published(tmp_path / "out", root, rows=4)))
+
+
+def test_the_best_rate_is_chosen_the_smaller_of_equals_and_not_tried_again(tmp_path: Path) -> None:
+    tried: list[float] = []
+
+    def trial(rate: float) -> float:
+        tried.append(rate)
+        return {1e-4: 0.2, 5e-4: 0.5, 1e-3: 0.5}[rate]
+
+    note = tmp_path / "rates.json"
+    assert choose_rate([1e-3, 5e-4, 1e-4], trial, note) == 5e-4
+    assert choose_rate([1e-3, 5e-4, 1e-4], trial, note) == 5e-4
+    assert tried == [1e-3, 5e-4, 1e-4]
+    assert choose_rate([0.3], trial, note) == 0.3, "one rate needs no trial"

@@ -1,0 +1,124 @@
+"""What the base and the CLIP practise on: true of the picture, never a wish to change it."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor
+
+from sample import world
+from sample.base import loop
+from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
+from sample.base.train import contrast_loss
+from sample.clip.model import build_clip, build_clip_tokenizer, export_clip
+
+WORDS_OF_CHANGE = r"\b(change|replace|remove|add|edits?|kept|keep|conclusion|instead|match|reference)\b"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():  # type: ignore[no-untyped-def]
+    return build_tokenizer(texts=300)
+
+
+@pytest.fixture(scope="module")
+def scribe(tokenizer) -> Scribe:  # type: ignore[no-untyped-def]
+    return Scribe(tokenizer)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_captions_and_notes_end_with_all_claims_of_the_look(scribe, tokenizer, domain) -> None:  # type: ignore[no-untyped-def]
+    rng = random.Random(3)
+    for _ in range(100):
+        look = world.draw_look(rng, domain)
+        claims = ", ".join(world.claims(look))
+        for document in (scribe.caption(rng, look), scribe.notes(rng, look), scribe.statement(rng, look)):
+            text = tokenizer.decode(document.ids)
+            assert text.endswith(f"{claims}<end_of_utterance>")
+            assert document.learned_from < len(document.ids) < 400
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_nothing_that_is_read_speaks_of_a_change(scribe, tokenizer, domain) -> None:  # type: ignore[no-untyped-def]
+    rng = random.Random(4)
+    for _ in range(300):
+        look = world.draw_look(rng, domain)
+        text = tokenizer.decode([*scribe.caption(rng, look).ids, *scribe.notes(rng, look).ids])
+        assert not re.search(WORDS_OF_CHANGE, text), text
+
+
+def test_an_echo_is_learned_only_where_it_repeats(scribe) -> None:  # type: ignore[no-untyped-def]
+    for seed in range(50):
+        document = scribe.echo(random.Random(seed))
+        again = document.ids[document.learned_from : -1]
+        assert document.ids[document.learned_from - 1 - len(again) : document.learned_from - 1] == again
+
+
+def test_the_contrast_loss_equals_a_loop_over_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pictures, texts = (
+        torch.nn.functional.normalize(torch.randn(n, 8, generator=generator), dim=-1) for n in (3, 5)
+    )
+    scores = (pictures @ texts.T / 0.05).exp()
+    there = sum(-(scores[i, i] / scores[i].sum()).log() for i in range(3)) / 3
+    back = sum(-(scores[i, i] / scores[:, i].sum()).log() for i in range(3)) / 3
+    loss, found = contrast_loss(pictures, texts)
+    assert float(loss) == pytest.approx(float((there + back) / 2), rel=1e-5)
+    assert found == pytest.approx(float((scores.argmax(1) == torch.arange(3)).float().mean()))
+
+
+class _Line(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(5.0))
+
+
+class _Practice:
+    """Fits one number to 1; what it draws is a function of the step alone."""
+
+    def __init__(self) -> None:
+        line = _Line()
+        self.modules: dict[str, torch.nn.Module] = {"line": line}
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(line.parameters(), lr=0.1)]
+        for group in self.optimizers[0].param_groups:
+            group["peak"] = group["lr"]
+        self.line = line
+        self.asked: list[int] = []
+
+    def forward(self, held: bool, number: int) -> tuple[torch.Tensor, dict[str, float]]:
+        self.asked += [] if held else [number]
+        return (self.line.weight - 1) ** 2, {"away": abs(float(self.line.weight.detach()) - 1)}
+
+
+def test_practice_goes_on_at_the_step_and_with_the_weights_of_its_checkpoint(tmp_path: Path) -> None:
+    first, second = _Practice(), _Practice()
+    loop.practise(first, 0.002, tmp_path / "line.safetensors")
+    loop.practise(second, 0.004, tmp_path / "line.safetensors")
+    assert first.asked[0] == 0 and second.asked[0] == first.asked[-1] + 1
+    away = [abs(practice.line.weight.item() - 1) for practice in (second, first)]
+    assert away[0] < away[1] < 4
+    assert (tmp_path / "line.jsonl").read_text().count('"held": true') >= 2
+
+
+def test_the_clip_folder_is_loaded_by_transformers_and_sees_pixels_as_in_training(tmp_path: Path) -> None:
+    tokenizer = build_clip_tokenizer()
+    torch.manual_seed(0)
+    model = build_clip(tokenizer).eval()
+    export_clip(model, tokenizer, tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    found = AutoProcessor.from_pretrained(tmp_path)(
+        images=[Image.fromarray(pixels)], text=["red dress"], return_tensors="pt"
+    )
+    trained_on = torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
+    assert torch.equal(found["pixel_values"][0], trained_on)
+    assert found["input_ids"][0, -1] == tokenizer.eos_token_id
+    loaded = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    with torch.no_grad():
+        assert torch.allclose(
+            loaded(**found).logits_per_image, model(**found).logits_per_image, rtol=5e-3, atol=5e-3
+        )
