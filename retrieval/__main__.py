@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--gold", type=Path, action="append", help="OUT folders with the teacher's chains of the queries"
     )
     whole.add_argument("--clip-model", type=Path, help="CLIP or SigLIP of two rows [the sample's]")
-    whole.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    whole.add_argument("--max-tokens", type=int, help="of a written chain [512; the sample's base: 224]")
     whole.set_defaults(function="train_eval", out=OUTPUTS / "train-eval")
 
     encode = commands.add_parser("encode", help="embed a folder of images")

@@ -104,7 +104,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
         seeds=seeds,
         out=arguments.out,
         device=device,
-        max_tokens=arguments.max_tokens,
+        max_tokens=arguments.max_tokens or (512 if arguments.base_model else defaults.TINY_CHAIN),
     )
 
 
