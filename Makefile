@@ -49,8 +49,8 @@ annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET;
 	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
 
 .PHONY: select
-select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_match=0.9; no teacher
-	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
+	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
 
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses
