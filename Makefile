@@ -52,6 +52,12 @@ annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET;
 select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
 	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
 
+.PHONY: prove
+prove: project $(if $(TEACHER_URL),,teacher-environment) ## spoil good sample rows in known ways and see what each check catches
+	@$(RUN) -m sample prove $(if $(OUT),--out '$(OUT)') $(if $(TEACHER_URL),--teacher-url '$(TEACHER_URL)') \
+	  $(if $(ROWS),--rows '$(ROWS)') $(if $(SEED),--seed '$(SEED)') $(if $(FULL),--full) $(if $(DOCS),--docs) \
+	  $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses
 	@$(RUN) -m flows.ui

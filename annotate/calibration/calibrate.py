@@ -9,6 +9,7 @@ many were tried.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from annotate.calibration.path import keeps, threshold_path
 DELTA = 0.05
 TUNING = 0.35
 """Share of the labels that chooses; the rest certifies. A promise of .99 needs 299 kept ones there."""
+FOLDS = 5
 METHOD = (
     "Learn then Test on held-out labels (split fixed sequence; exact binomial, or a betting "
     "martingale where labels are weighted); each end of the interval holds with 95 % confidence"
@@ -79,8 +81,8 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
     order = np.random.default_rng(seed).permutation(len(data.wrong))
     cut = round(TUNING * len(order))
     tuning, test = data.part(order[:cut]), data.part(order[cut:])
-    path = threshold_path(tuning.scores, tuning.wrong, tuning.weights)
-    ranked = _ranked(tuning, path, alpha, len(test.wrong))
+    path = _fitted(tuning)
+    ranked = _ranked(tuning, path, alpha, len(test.wrong), seed)
     certified = []
     for least in ranked:
         if _tested(tuning, test, least, alpha) > DELTA:
@@ -92,7 +94,7 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
 
 def curve(data: Labelled) -> list[tuple[Floats, float, float]]:
     """Risk and coverage along the path over all labels: thresholds, share kept, error among the kept."""
-    path = threshold_path(data.scores, data.wrong, data.weights)
+    path = _fitted(data)
     return [(least, _share(data, least), _error(data, least)) for least in path]
 
 
@@ -103,20 +105,29 @@ def as_thresholds(names: Sequence[str], least: Floats, always: Sequence[str]) ->
     }
 
 
-def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int) -> list[Floats]:
-    """The path by how small a p-value the tuning part lets expect, then by the rows kept.
+def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int, seed: int) -> list[Floats]:
+    """The path by how small a p-value the tuning part lets expect.
 
-    A point's error is taken between its own and its looser neighbour's: the thresholds were fitted to these
-    very rows, so those that just remove the last wrong one err more on others.
+    A point's error is cross-validated at the same place of paths made without a part of these rows:
+    thresholds that just remove the last wrong row of the rows they were fitted to err more on others.
     """
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(tuning.wrong))
+    held = [(_fitted(tuning.part(fold != one)), tuning.part(fold == one)) for one in range(FOLDS)]
     ranks = []
-    for looser, least in zip((path[0], *path[:-1]), path, strict=True):
-        share = _share(tuning, least)
-        error = (_error(tuning, looser) + _error(tuning, least)) / 2
-        will_keep = max(1, round(share * size))
-        expected = float(binom.cdf(round(error * will_keep), will_keep, alpha))
-        ranks.append((round(expected, 3), -share))
-    return [path[place] for place in sorted(range(len(path)), key=lambda place: ranks[place])]
+    for place, least in enumerate(reversed(path)):
+        kept = wrong = 0.0
+        for other, rest in held:
+            row = keeps(rest.scores, other[max(0, len(other) - 1 - place)])
+            kept += float(rest.weights[row].sum())
+            wrong += float((rest.weights * rest.wrong)[row].sum())
+        will_keep = max(1, round(_share(tuning, least) * size))
+        error = (wrong + 0.5 * float(tuning.weights.mean())) / (kept + float(tuning.weights.mean()))
+        ranks.append((float(binom.cdf(math.floor(error * will_keep), will_keep, alpha)), place, least))
+    return [least for _, _, least in sorted(ranks, key=lambda rank: rank[:2])]
+
+
+def _fitted(data: Labelled) -> list[Floats]:
+    return threshold_path(data.scores, data.wrong, data.weights)
 
 
 def _tested(tuning: Labelled, test: Labelled, least: Floats, alpha: float) -> float:

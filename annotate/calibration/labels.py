@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 
 from pydantic import ValidationError
-from sklearn.metrics import cohen_kappa_score
 
 from annotate.errors import InputError, OutputError
 from schemas.calibration import Label
@@ -83,8 +82,9 @@ def agreement(labels: Sequence[Label]) -> Agreement:
     if not first:
         return Agreement(people, 0, None, None)
     share = sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
-    varied = len(set(first) | set(second)) > 1
-    kappa = float(cohen_kappa_score(first, second)) if varied else None
+    yes, also = sum(first) / len(first), sum(second) / len(second)
+    by_chance = yes * also + (1 - yes) * (1 - also)
+    kappa = (share - by_chance) / (1 - by_chance) if by_chance < 1 else None
     return Agreement(people, len(first), share, kappa)
 
 

@@ -15,7 +15,7 @@ from schemas.row import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TARGETS = "help setup sample sample-models annotate select ui serve-teacher check test lint clean"
+TARGETS = "help setup sample sample-models annotate select prove ui serve-teacher check test lint clean"
 VARIABLES = (
     "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET "
     "ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL THRESHOLDS"
