@@ -52,8 +52,14 @@ annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET;
 	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
 
 .PHONY: select
-select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_match=0.9; no teacher
-	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
+	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
+
+.PHONY: prove
+prove: project $(if $(TEACHER_URL),,teacher-environment) ## spoil good sample rows in known ways and see what each check catches
+	@$(RUN) -m sample prove $(if $(OUT),--out '$(OUT)') $(if $(TEACHER_URL),--teacher-url '$(TEACHER_URL)') \
+	  $(if $(ROWS),--rows '$(ROWS)') $(if $(SEED),--seed '$(SEED)') $(if $(FULL),--full) $(if $(DOCS),--docs) \
+	  $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
 
 .PHONY: train-eval
 train-eval: project ## train the retriever on annotated shards and measure it; ABLATIONS=0: in minutes

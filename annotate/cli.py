@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from annotate.errors import CirError, RunIncomplete, UsageError
+from annotate.images import ImageStore
 from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
 from annotate.locks import hold_lock
 from annotate.progress import Progress
-from annotate.report import final_screen, pick_examples
+from annotate.report import final_screen, pick_examples, stored_pictures
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -64,7 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     select = commands.add_parser("select", help="derive the verdicts anew from stored scores; no teacher")
     select.add_argument("--out", required=True, type=Path, help="folder of a finished run")
     select.add_argument("--thresholds", default="", help="score=least, comma-separated [p_match=0.95]")
+    select.add_argument("--precision", type=float, help="use thresholds that were calibrated to keep it")
+    select.add_argument("--calibration", type=Path, help="thresholds.json to use [that of OUT]")
     select.set_defaults(function=_select)
+
+    label = commands.add_parser("label", help="judge a random sample of rows by hand, blind to the verdict")
+    label.add_argument("--out", required=True, type=Path, help="folder of a finished run")
+    label.add_argument("--labels", required=True, type=Path, help="file of judgements, continued if there")
+    label.add_argument("--person", required=True, help="who judges; several people may share a file")
+    label.add_argument("--count", type=int, default=600, help="rows to draw [600]")
+    label.add_argument("--seed", type=int, default=0, help="of the draw; the same for everybody [0]")
+    label.set_defaults(function=_label)
+
+    calibrate = commands.add_parser("calibrate", help="thresholds that keep a precision, from labelled rows")
+    calibrate.add_argument("--out", required=True, type=Path, help="folder of a finished run (EARLY_STOP=0)")
+    calibrate.add_argument("--labels", required=True, type=Path, help="file of judgements of its rows")
+    calibrate.add_argument("--precision", type=float, default=0.99, help="least share of right rows [0.99]")
+    calibrate.add_argument("--seed", type=int, default=0, help="of the split into two parts [0]")
+    calibrate.set_defaults(function=_calibrate)
 
     inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
     inspect.add_argument("triplet", help="e.g. cirr/train/12063")
@@ -156,10 +174,47 @@ def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
 def _select(arguments: argparse.Namespace) -> int:
     given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
-    read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
+    precision = None
+    known = read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
+    if arguments.precision is not None:
+        from annotate.calibration.thresholds import FILE, promised
+
+        if thresholds:
+            raise UsageError("PRECISION chooses the thresholds itself; leave THRESHOLDS out")
+        path = arguments.calibration or arguments.out / FILE
+        thresholds, precision = promised(path, arguments.precision, known)
     with hold_lock(arguments.out / "journal" / "lock"):
-        manifest = rejudge(arguments.out, thresholds)
+        manifest = rejudge(arguments.out, thresholds, precision)
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
+    return 0
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from annotate.calibration.label import label
+
+    manifest = read_manifest(arguments.out)
+    images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
+    print(
+        label(
+            arguments.out,
+            arguments.labels,
+            arguments.person,
+            arguments.count,
+            arguments.seed,
+            stored_pictures(images),
+            input,
+        )
+    )
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from annotate.calibration.thresholds import calibrate, needed_words, summary
+
+    found = calibrate(arguments.out, arguments.labels, arguments.precision, arguments.seed)
+    print(summary(found))
+    if found.promise is None:
+        raise RunIncomplete(needed_words(found))
     return 0
 
 

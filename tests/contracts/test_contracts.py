@@ -17,8 +17,8 @@ from schemas.row import Row
 ROOT = Path(__file__).resolve().parents[2]
 
 TARGETS = (
-    "help setup sample sample-models annotate select train-eval ui serve-teacher soak crash check test lint "
-    "clean"
+    "help setup sample sample-models annotate select train-eval prove ui serve-teacher soak crash check test "
+    "lint clean"
 )
 VARIABLES = (
     "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL "
