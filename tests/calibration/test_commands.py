@@ -16,6 +16,7 @@ from annotate.teacher.request import Reply, Request
 from schemas.calibration import Calibration, Label
 from tests.shards.world import JOB, make_tools, origin, scripted, triplet, verified
 
+pytestmark = pytest.mark.slow
 ROWS = 320
 
 
