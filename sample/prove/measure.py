@@ -95,12 +95,14 @@ async def prove(
 
 
 def spoilt_rows(rows: int, seed: int, full: bool) -> Iterator[tuple[str, Case]]:
-    """Kind and row: every control of every row, every corruption of every row or one a row in turn."""
+    """Kind and row: every row clean, half of them reworded too (many questions), and every corruption of every row
+    or one a row in turn."""
     kinds = tuple(CORRUPTIONS)
     for number in range(rows):
         case = draw_case(DOMAINS[number % 2], seed, number // 2)
         chosen = kinds if full else (kinds[(number // 2) % len(kinds)],)
-        for kind in (*CONTROLS, *chosen):
+        controls = tuple(CONTROLS) if full or number // 2 % 2 == 0 else ("clean",)
+        for kind in (*controls, *chosen):
             change = CONTROLS.get(kind) or CORRUPTIONS[kind]
             made = change(case, random.Random(f"{case.name}-{kind}"))
             if made is not None:

@@ -36,7 +36,7 @@ def mixed() -> Ask:
             return Reply("nonsense", "stop")
         if request.stage == "covers" and "(3)" in text:
             return verified(request, 0.01)
-        return verified(request, 0.4) if request.stage == "covers" and "(5)" in text else None
+        return verified(request, 0.06) if request.stage == "covers" and "(5)" in text else None
 
     return scripted(answer)
 
@@ -189,16 +189,16 @@ def test_a_crash_at_any_step_leaves_a_whole_manifest_or_none_and_the_next_run_me
 def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
     annotate(tmp_path, mixed())
     out = tmp_path / "out"
-    manifest = rejudge(out, {"p_covers": 0.3})
+    manifest = rejudge(out, {"p_covers": 0.03})
     assert manifest.counts.model_dump() == {"input": 10, "accepted": 8, "rejected": 1, "quarantined": 1}
-    assert manifest.thresholds == {**DEFAULT_THRESHOLDS, "p_covers": 0.3}
+    assert manifest.thresholds == {**DEFAULT_THRESHOLDS, "p_covers": 0.03}
     assert "cirr/train/5" in [row.triplet_id for row in read_rows(parts(out, "train"))]
     assert all(row.reasons == () for row in read_rows(parts(out, "train")))
 
 
 def test_a_row_that_was_stopped_early_is_not_accepted_by_lower_thresholds(tmp_path: Path) -> None:
     annotate(tmp_path, mixed(), early_stop=True)
-    manifest = rejudge(tmp_path / "out", {"p_covers": 0.3})
+    manifest = rejudge(tmp_path / "out", {"p_covers": 0.03})
     assert manifest.reasons == {"edits_mismatch": 1, "not_measured": 1, "reasoning_invalid": 1}
     (row,) = (
         row for row in read_rows(parts(tmp_path / "out", "rejected")) if row.reasons == ("not_measured",)
@@ -225,10 +225,10 @@ def test_an_estimated_precision_goes_with_its_thresholds_and_leaves_with_others(
         method="test",
         labels="a" * 64,
     )
-    manifest = rejudge(tmp_path / "out", {"p_covers": 0.3}, estimated)
-    assert (manifest.thresholds, manifest.precision) == ({"p_covers": 0.3}, estimated)
+    manifest = rejudge(tmp_path / "out", {"p_covers": 0.03}, estimated)
+    assert (manifest.thresholds, manifest.precision) == ({"p_covers": 0.03}, estimated)
     assert "95.0%" in (tmp_path / "out" / "README.md").read_text()
-    assert rejudge(tmp_path / "out", {"p_covers": 0.3}).precision is None
+    assert rejudge(tmp_path / "out", {"p_covers": 0.03}).precision is None
 
 
 def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
