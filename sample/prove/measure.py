@@ -95,8 +95,8 @@ async def prove(
 
 
 def spoilt_rows(rows: int, seed: int, full: bool) -> Iterator[tuple[str, Case]]:
-    """Kind and row: every row clean, half of them reworded too (many questions), and every corruption of every row
-    or one a row in turn."""
+    """Kind and row: every row clean, half of them reworded too (many questions), and every corruption of
+    every row or one a row in turn."""
     kinds = tuple(CORRUPTIONS)
     for number in range(rows):
         case = draw_case(DOMAINS[number % 2], seed, number // 2)
