@@ -90,6 +90,7 @@ async def write_again(
     chain: Chain,
     complaint: str,
     caption_too: bool,
+    target: Picture | None = None,
 ) -> Chain:
     """A chain written once more, the writer told what was wrong with its own answers. The caption is written
     again only when it is at fault itself: it is shared with other triplets.
@@ -100,7 +101,7 @@ async def write_again(
     caption = chain.caption
     if caption_too:
         caption = await _answer(ask, writer, "caption", CaptionAnswer, turns, (caption, complaint))
-    turns = (*turns, replayed(caption), reasoning_turn(writer, modification, None))
+    turns = (*turns, replayed(caption), reasoning_turn(writer, modification, target))
     told = (chain.reasoning, complaint)
     reasoning = await _answer(ask, writer, "reasoning", ReasoningAnswer, turns, told)
     turns = (*turns, replayed(reasoning), Turn("user", writer.prompts["conclusion"].render()))

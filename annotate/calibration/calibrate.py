@@ -98,11 +98,9 @@ def curve(data: Labelled) -> list[tuple[Floats, float, float]]:
     return [(least, _share(data, least), _error(data, least)) for least in path]
 
 
-def as_thresholds(names: Sequence[str], least: Floats, always: Sequence[str]) -> dict[str, float]:
-    """By name; a threshold of 0 stands only for scores that every row has, where it says "measured"."""
-    return {
-        name: float(value) for name, value in zip(names, least, strict=True) if value > 0 or name in always
-    }
+def as_thresholds(names: Sequence[str], least: Floats) -> dict[str, float]:
+    """By name. A threshold of 0 stands too: it says "measured", which `keeps` demands of every score."""
+    return {name: float(value) for name, value in zip(names, least, strict=True)}
 
 
 def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int, seed: int) -> list[Floats]:
@@ -148,10 +146,9 @@ def _choice(
         more = labels_for(alpha, DELTA, _error(data, least))
         if more is not None and share > 0:
             needed = max(1, round(more / share / (1 - TUNING)) - len(data.wrong))
-    always = [name for name, column in zip(data.names, data.scores.T, strict=True) if (column >= 0).all()]
     return Choice(
         certified=certified,
-        thresholds=as_thresholds(data.names, least, always),
+        thresholds=as_thresholds(data.names, least),
         kept_share=share,
         estimate=1 - _error(test, least),
         low=1 - upper_error(wrong, weights, DELTA, bet),

@@ -25,6 +25,7 @@ CONFIDENCE = 0.9
 def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> Calibration:
     """Choose thresholds for OUT's scores from labels of its rows, and write OUT/thresholds.json.
 
+    A score counts when every row that was asked all checks has it (look-alikes may be unknown for some).
     Raises `InputError` for labels that cannot be read or are of other rows, `UsageError` for a precision
     outside (0, 1) or rows without common scores.
     """
@@ -40,10 +41,13 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
             f"{labels_file}: {gone} is no annotated row of {out}; give the OUT that was labelled"
         )
     columns = measured(check for check in CHECKS if check.name in manifest.checks)
-    scores = [{name: getattr(found[name_], name) for name in columns} for name_ in one_a_row]
-    names = [name for name in columns if any(one[name] is not None for one in scores)]
+    scores = [{name: getattr(found[row], name) for name in columns} for row in one_a_row]
+    whole = [one for name, one in zip(one_a_row, scores, strict=True) if not found[name].skipped_checks]
+    names = [name for name in columns if whole and all(one[name] is not None for one in whole)]
     if not names:
-        raise UsageError(f"{labels_file}: labels of rows without scores; label rows of a finished run")
+        raise UsageError(
+            f"{labels_file}: none of the labelled rows was asked every check; run annotate with EARLY_STOP=0"
+        )
     data = labelled(
         [(one, label.right, label.weight) for one, label in zip(scores, one_a_row.values(), strict=True)],
         names,
@@ -66,7 +70,7 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
         needed=choice.needed,
         curve=tuple(
             Point(
-                thresholds=as_thresholds(names, least, ()),
+                thresholds=as_thresholds(names, least),
                 kept_share=round(share, 6),
                 error=round(error, 6),
             )

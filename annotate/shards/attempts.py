@@ -67,6 +67,7 @@ async def _again(ask: Ask, latest: Judged, attempt: int, judge: Judge) -> Judged
         evidence.chain,
         complaint(latest.reasons),
         caption_too="caption_ungrounded" in latest.reasons,
+        target=evidence.target,
     )
     return await judge(replace(evidence, chain=chain))
 

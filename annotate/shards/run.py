@@ -23,7 +23,7 @@ from annotate.prompts import prompt_version
 from annotate.selection import DEFAULT_THRESHOLDS, is_rejected, verdict
 from annotate.shards.attempts import Judged, second_chances
 from annotate.shards.plan import Plan, Shard
-from annotate.stages import Unusable, Writer, write_chain
+from annotate.stages import Chain, Unusable, Writer, write_chain
 from annotate.tables import publishable_text, to_table, write_table
 from annotate.teacher.request import Ask, Picture
 from annotate.teacher.retry import Unanswered
@@ -108,6 +108,7 @@ async def annotate_triplet(triplet: Triplet, tools: Tools) -> Row:
         target = await look(triplet.target, "target", tools)
         row["target_digest"] = target.source_digest
         chain = await write_chain(tools.ask, tools.writer, reference, modification, target)
+        row.update(chain_columns(chain))
         evidence = Evidence(
             tools.writer,
             reference,
@@ -122,7 +123,7 @@ async def annotate_triplet(triplet: Triplet, tools: Tools) -> Row:
         judged = await second_chances(
             tools.ask, first, lambda again: judge(again, tools), tools.chances, tools.guided
         )
-        row.update(columns_of(judged))
+        row.update(chain_columns(judged.evidence.chain) | judged_columns(judged))
     except (Dirty, ImageProblem, Unusable, Unanswered) as problem:
         row.update(verdict="quarantined", reasons=(problem.code,), detail=publishable_text(problem.detail))
     return Row.model_validate(row)
@@ -217,9 +218,21 @@ def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
     }
 
 
-def columns_of(judged: Judged) -> dict[str, Any]:
-    """The published columns of a judged chain; texts are the claims joined with commas."""
-    chain = judged.evidence.chain
+def chain_columns(chain: Chain) -> dict[str, Any]:
+    """The published columns of a chain; texts are the claims joined with commas."""
+    return {
+        "caption": ", ".join(chain.caption.claims),
+        "caption_claims": chain.caption.claims,
+        "rationale": chain.reasoning.rationale,
+        "edits": chain.reasoning.edits,
+        "kept": chain.reasoning.kept,
+        "conclusion": ", ".join(chain.conclusion.claims),
+        "conclusion_claims": chain.conclusion.claims,
+    }
+
+
+def judged_columns(judged: Judged) -> dict[str, Any]:
+    """What the checks found, the verdict, and which attempt it is about."""
     return {
         **judged.climbed.scores,
         **judged.climbed.details,
@@ -228,13 +241,6 @@ def columns_of(judged: Judged) -> dict[str, Any]:
         "verdict": judged.verdict,
         "reasons": judged.reasons,
         "teacher_sees_target": judged.evidence.writer.sees_target,
-        "caption": ", ".join(chain.caption.claims),
-        "caption_claims": chain.caption.claims,
-        "rationale": chain.reasoning.rationale,
-        "edits": chain.reasoning.edits,
-        "kept": chain.reasoning.kept,
-        "conclusion": ", ".join(chain.conclusion.claims),
-        "conclusion_claims": chain.conclusion.claims,
     }
 
 

@@ -87,7 +87,7 @@ def test_an_unmeasured_score_reaches_no_threshold_and_zero_means_measured() -> N
     data = labelled([({"a": 0.5, "b": None}, True, 1.0), ({"a": 0.9, "b": 0.2}, False, 2.0)], ("a", "b"))
     assert data.scores.tolist() == [[0.5, -1.0], [0.9, 0.2]]
     assert keeps(data.scores, np.zeros(2)).tolist() == [False, True]
-    assert as_thresholds(("a", "b"), np.array([0.0, 0.0]), ("a",)) == {"a": 0.0}
+    assert as_thresholds(("a", "b"), np.array([0.0, 0.5])) == {"a": 0.0, "b": 0.5}
 
 
 def test_the_choice_depends_on_labels_and_seed_alone() -> None:

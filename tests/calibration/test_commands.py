@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -32,17 +33,24 @@ def teacher(request: Request) -> Reply | None:
     return verified(request, 0.01 if wrong(number) else 0.08 if number % 8 == 1 else 0.98)
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import asyncio
-
-    folder = tmp_path_factory.mktemp("calibrate")
+def published(folder: Path, early_stop: bool) -> Path:
     triplets = [triplet(number, reference=f"ref-{number // 40}", target="t") for number in range(ROWS)]
-    tools: Tools = make_tools(folder, scripted(teacher), triplets, early_stop=False)
+    tools: Tools = make_tools(folder, scripted(teacher), triplets, early_stop=early_stop)
     plan = make_plan(triplets, JOB, shard_size=ROWS)
     result = asyncio.run(run_shard(plan, plan.shards[0], tools))
     publish(plan, [result.path], folder / "out", origin(tools))
     return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return published(tmp_path_factory.mktemp("calibrate"), early_stop=False)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows, each asked no further than its verdict needs."""
+    return published(tmp_path_factory.mktemp("stopped"), early_stop=True)
 
 
 def labels(path: Path, rows: int = ROWS) -> Path:
@@ -124,3 +132,13 @@ def test_labels_of_other_rows_and_impossible_promises_are_refused(
     assert main(["calibrate", "--out", str(out), "--labels", str(file)]) == 2
     assert "no annotated row" in capsys.readouterr().err
     assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "1"]) == 2
+
+
+def test_rows_that_were_stopped_early_are_kept_by_no_promise(stopped: Path, tmp_path: Path) -> None:
+    file = labels(tmp_path / "labels.jsonl")
+    before = read_manifest(stopped).counts.accepted
+    assert main(["calibrate", "--out", str(stopped), "--labels", str(file), "--precision", "0.95"]) == 0
+    assert main(["select", "--out", str(stopped), "--precision", "0.95"]) == 0
+    found = Calibration.model_validate_json((stopped / "thresholds.json").read_bytes())
+    assert read_manifest(stopped).counts.accepted == round((found.kept_share or 0.0) * ROWS) <= before
+    assert not any(row.skipped_checks for row in read_rows(parts(stopped, "train")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,13 @@ def test_a_complaint_names_what_failed_and_none_of_our_scores() -> None:
         words = complaint((code,))
         assert (words.endswith(".") and "threshold" not in words.split("(")[0]) or code == "not_measured"
     assert complaint(("edits_mismatch", "target_unlike")).count(".") == 2
+
+
+def test_a_writer_that_sees_the_target_sees_it_at_its_second_chance_too(tmp_path: Path) -> None:
+    asked: list[Request] = []
+    tools = make_tools(tmp_path, forgetful(1, asked), chances=1)
+    seeing = replace(tools, writer=replace(tools.writer, sees_target=True))
+    _, (row,) = annotate(seeing, [triplet(0)])
+    assert (row.verdict, row.attempt, row.teacher_sees_target) == ("accepted", 1, True)
+    (again,) = (request for request in asked if request.stage == "reasoning_again")
+    assert sum(len(turn.pictures) for turn in again.turns) == 2
