@@ -10,8 +10,8 @@ RUN := $(VENV)/bin/python
 DATASET ?= cirr
 
 # A variable given to make reaches the command line as CIR_<NAME>; an empty one means "not given".
-SETTINGS := DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET ALLOW_MISSING \
-            RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS
+SETTINGS := DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET ALLOW_MISSING \
+            RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL THRESHOLDS
 $(foreach name,$(SETTINGS),$(eval export CIR_$(name) = $(value $(name))))
 
 .PHONY: help
@@ -52,8 +52,14 @@ annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET;
 	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
 
 .PHONY: select
-select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_match=0.9; no teacher
-	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
+select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
+	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
+
+.PHONY: prove
+prove: project $(if $(TEACHER_URL),,teacher-environment) ## spoil good sample rows in known ways and see what each check catches
+	@$(RUN) -m sample prove $(if $(OUT),--out '$(OUT)') $(if $(TEACHER_URL),--teacher-url '$(TEACHER_URL)') \
+	  $(if $(ROWS),--rows '$(ROWS)') $(if $(SEED),--seed '$(SEED)') $(if $(FULL),--full) $(if $(DOCS),--docs) \
+	  $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
 
 .PHONY: train-eval
 train-eval: project ## train the retriever on annotated shards and measure it; ABLATIONS=0: in minutes
@@ -74,15 +80,27 @@ serve-teacher: project teacher-environment ## start the teacher in vLLM and keep
 doctor: project ## check machine, environments, ports, server and data
 	@$(RUN) -m annotate doctor
 
+.PHONY: soak
+soak: project ## 5,000 triplets against a server that fails all the time: none lost, none wrong (minutes)
+	@$(RUN) -m bench.soak
+
+.PHONY: crash
+crash: project ## 200 SIGKILLs at random instants: the bytes of an undisturbed run (minutes)
+	@$(RUN) -m bench.crash
+
 .PHONY: check
-check: lint ## format, lint, types, quick tests
+check: lint audit ## format, lint, types, dependencies, quick tests
 	@$(RUN) -m pytest -q -m 'not slow'
+
+.PHONY: audit
+audit: project ## known vulnerabilities in what is locked; offline it says that it could not look
+	@$(RUN) -m bench.audit
 
 .PHONY: lint
 lint: project ## ruff and mypy
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
-	@$(RUN) -m mypy schemas annotate flows sample retrieval tests
+	@$(RUN) -m mypy schemas annotate flows sample retrieval bench tests
 
 .PHONY: test
 test: project teacher-environment ## the whole test suite, with real vLLM and real Prefect

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from annotate.files import write_atomic
+from annotate.report.chain import cost_words, precision_words
 from annotate.selection import QUARANTINES, REASONS, REJECTIONS
 from annotate.tables import ROW_SCHEMA
 from schemas.manifest import Manifest
@@ -59,6 +60,8 @@ three folders:
 * Teacher: `{teacher}`; prompts: version `{prompts}`; images: recipe `{recipe}`.
 * The writer {saw} the target; the verifier did.
 * Thresholds: {thresholds}.
+* Checks: {checks}.
+* Precision of the accepted rows: {precision}.
 
 ## Why rows were left out
 
@@ -94,6 +97,8 @@ def dataset_card(manifest: Manifest) -> str:
         recipe=manifest.image_recipe,
         saw="SAW" if manifest.teacher_sees_target else "did not see",
         thresholds=", ".join(f"{score} >= {least:g}" for score, least in manifest.thresholds.items()),
+        checks=", ".join(manifest.checks) + (f"; {cost}" if (cost := cost_words(manifest)) else ""),
+        precision=precision_words(manifest),
         reasons=_reason_counts(manifest),
         columns=columns_table(),
         licence=LICENCES.get(manifest.dataset, ""),

@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from annotate.errors import CirError, RunIncomplete, UsageError
-from annotate.job import Prepared, Watch, annotate, prepare, run_locally, sample_root_missing
+from annotate.images import ImageStore
+from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
+from annotate.locks import hold_lock
 from annotate.progress import Progress
-from annotate.report import final_screen, pick_examples
-from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.report import final_screen, pick_examples, stored_pictures
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -25,7 +26,9 @@ from annotate.settings import (
 )
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
-from annotate.shards.publish import rejudge
+from annotate.shards.publish import read_manifest, rejudge
+from annotate.telling import Watch
+from annotate.text import plain
 from schemas.manifest import Manifest
 
 
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(arguments)
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)  # it may quote a dataset, a server, a file name
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; what was answered is kept, the same command goes on", file=sys.stderr)
@@ -62,7 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     select = commands.add_parser("select", help="derive the verdicts anew from stored scores; no teacher")
     select.add_argument("--out", required=True, type=Path, help="folder of a finished run")
     select.add_argument("--thresholds", default="", help="score=least, comma-separated [p_match=0.95]")
+    select.add_argument("--precision", type=float, help="use thresholds that were calibrated to keep it")
+    select.add_argument("--calibration", type=Path, help="thresholds.json to use [that of OUT]")
     select.set_defaults(function=_select)
+
+    label = commands.add_parser("label", help="judge a random sample of rows by hand, blind to the verdict")
+    label.add_argument("--out", required=True, type=Path, help="folder of a finished run")
+    label.add_argument("--labels", required=True, type=Path, help="file of judgements, continued if there")
+    label.add_argument("--person", required=True, help="who judges; several people may share a file")
+    label.add_argument("--count", type=int, default=600, help="rows to draw [600]")
+    label.add_argument("--seed", type=int, default=0, help="of the draw; the same for everybody [0]")
+    label.set_defaults(function=_label)
+
+    calibrate = commands.add_parser("calibrate", help="thresholds that keep a precision, from labelled rows")
+    calibrate.add_argument("--out", required=True, type=Path, help="folder of a finished run (EARLY_STOP=0)")
+    calibrate.add_argument("--labels", required=True, type=Path, help="file of judgements of its rows")
+    calibrate.add_argument("--precision", type=float, default=0.99, help="least share of right rows [0.99]")
+    calibrate.add_argument("--seed", type=int, default=0, help="of the split into two parts [0]")
+    calibrate.set_defaults(function=_calibrate)
 
     inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
     inspect.add_argument("triplet", help="e.g. cirr/train/12063")
@@ -147,15 +167,54 @@ def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
     truth = settings.root / "truth.jsonl"
     if truth.exists():
         steps.append(("score by truth", f".venv/bin/python -m sample score {settings.out} --truth {truth}"))
-    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_match=0.9"))
+    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_edits=0.9"))
     return steps
 
 
 def _select(arguments: argparse.Namespace) -> int:
     given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
-    manifest = rejudge(arguments.out, {**DEFAULT_THRESHOLDS, **thresholds})
+    precision = None
+    known = read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
+    if arguments.precision is not None:
+        from annotate.calibration.thresholds import FILE, promised
+
+        if thresholds:
+            raise UsageError("PRECISION chooses the thresholds itself; leave THRESHOLDS out")
+        path = arguments.calibration or arguments.out / FILE
+        thresholds, precision = promised(path, arguments.precision, known)
+    with hold_lock(arguments.out / "journal" / "lock"):
+        manifest = rejudge(arguments.out, thresholds, precision)
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
+    return 0
+
+
+def _label(arguments: argparse.Namespace) -> int:
+    from annotate.calibration.label import label
+
+    manifest = read_manifest(arguments.out)
+    images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
+    print(
+        label(
+            arguments.out,
+            arguments.labels,
+            arguments.person,
+            arguments.count,
+            arguments.seed,
+            stored_pictures(images),
+            input,
+        )
+    )
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from annotate.calibration.thresholds import calibrate, needed_words, summary
+
+    found = calibrate(arguments.out, arguments.labels, arguments.precision, arguments.seed)
+    print(summary(found))
+    if found.promise is None:
+        raise RunIncomplete(needed_words(found))
     return 0
 
 
@@ -186,9 +245,9 @@ def _serve_teacher(arguments: argparse.Namespace) -> int:
     settings = from_arguments(arguments, os.environ, Path.cwd()).run
     if settings.teacher is None:
         raise UsageError("serve-teacher starts a server; leave TEACHER_URL out")
-    serve_forever(
-        settings.teacher, settings.teacher_python, Path("outputs") / "teacher.log", settings.port, say=_say
-    )
+    log = Path("outputs") / "teacher.log"
+    flags = settings.teacher_flags
+    serve_forever(settings.teacher, settings.teacher_python, log, settings.port, flags, say=_say)
 
 
 def _journal(arguments: argparse.Namespace) -> int:
@@ -202,4 +261,4 @@ def _journal(arguments: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     """Progress lines go to stderr, results to stdout; a reader who went away is no reason to stop."""
     with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)

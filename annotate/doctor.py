@@ -151,14 +151,16 @@ def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
             require_free(run.port)
             yield Finding("ok", f"port {run.port} is free")
         return
-    facts = check_server(str(run.teacher_url), run.teacher_model, api_key)
-    what = f"TEACHER_URL serves {', '.join(facts.models)}, vLLM {facts.version or 'unknown'}"
-    if run.teacher_model is None and len(facts.models) != 1:
-        raise TeacherRefused(f"{what}; set TEACHER_MODEL to one of them")
-    if not (facts.version or "").startswith(PROVED_WITH):
-        yield Finding("warn", what, f"this project is proved with vLLM {PROVED_WITH}; the canary will tell")
-    else:
-        yield Finding("ok", what)
+    for url in run.urls:
+        facts = check_server(url, run.teacher_model, api_key)
+        what = f"TEACHER_URL {url} serves {', '.join(facts.models)}, vLLM {facts.version or 'unknown'}"
+        if run.teacher_model is None and len(facts.models) != 1:
+            raise TeacherRefused(f"{what}; set TEACHER_MODEL to one of them")
+        if not (facts.version or "").startswith(PROVED_WITH):
+            cure = f"this project is proved with vLLM {PROVED_WITH}; the canary will tell"
+            yield Finding("warn", what, cure)
+        else:
+            yield Finding("ok", what)
 
 
 def _data(run: RunSettings, _: str | None) -> Iterator[Finding]:

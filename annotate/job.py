@@ -7,39 +7,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from annotate.checks import Check, choose
-from annotate.datasets import annotation_digest, check_missing, find_images, load_aspects, load_triplets
+from annotate.checks import Check, choose, measured
+from annotate.checks.duplicates import with_notes
+from annotate.datasets import (
+    annotation_digest,
+    check_missing,
+    find_images,
+    load_aspects,
+    load_triplets,
+    other_splits,
+)
 from annotate.datasets.layouts import FoundImages
-from annotate.errors import RunIncomplete, TeacherRefused
+from annotate.errors import OutputError, RunIncomplete
+from annotate.files import remove_leftovers
 from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
-from annotate.progress import Snapshot, duration
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
-from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
+from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
-from annotate.shards.publish import SHARD_ROWS, Origin, publish
-from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
+from annotate.shards.run import LOOKALIKE_CHECKS, ShardResult, Tools, run_shard
 from annotate.stages import Writer
-from annotate.teacher.canary import run_canary
-from annotate.teacher.client import Stats, TeacherClient
+from annotate.stopping import Drain, Signals
+from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
-from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server
-from annotate.teacher.request import Ask, Request, Sampling
-from annotate.teacher.server import start_server
+from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
+from annotate.teacher.request import Request, Sampling
+from annotate.telling import Teller, Watch, cost_words, size_words
 from schemas.manifest import Manifest
-from schemas.row import Row
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +52,6 @@ SHARDS_AT_ONCE = 2  # while the last triplets of one shard finish, the next one 
 
 RunShard = Callable[[Shard], Awaitable[ShardResult]]
 RunShards = Callable[[Sequence[Shard], RunShard], Awaitable[list[ShardResult]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """How a run tells what it does: lines for a person, and a snapshot whenever a triplet is done."""
-
-    say: Callable[[str], None]
-    update: Callable[[Snapshot], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +70,47 @@ class Prepared:
 def prepare(configuration: Configuration) -> Prepared:
     """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
     settings = configuration.run
-    thresholds = checked_thresholds({**DEFAULT_THRESHOLDS, **dict(settings.thresholds)})
-    checks = choose(settings.checks, thresholds)
+    given = checked_thresholds(dict(settings.thresholds)) if settings.thresholds else {}
+    checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
+    thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
     where = (settings.dataset, settings.split, settings.root, settings.category)
-    triplets = load_triplets(*where)
+    triplets = with_notes(load_triplets(*where), other_splits(*where))
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
     plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
     names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
     images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
     check_missing(images, allow=settings.allow_missing)
+    images = _with_lookalikes(images, plan, settings, checks)
     aspects = load_aspects(settings.dataset, settings.root)
     shown = published_settings(configuration)
     return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
 
 
+def _with_lookalikes(
+    images: FoundImages, plan: Plan, settings: RunSettings, checks: Sequence[Check]
+) -> FoundImages:
+    """Also the other members of the subsets, where a check asks about them; a missing one counts for nothing:
+    the check does without it."""
+    if not any(check.name in LOOKALIKE_CHECKS for check in checks):
+        return images
+    names = dict.fromkeys(n for t in plan.triplets for n in t.subset if n not in images.paths)
+    found = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
+    return replace(images, paths={**found.paths, **images.paths})
+
+
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
     """Annotate what `prepared` plans and publish it to OUT; what has been answered before is not asked again.
 
-    Raises `CirError`; every answer had until then is in the journal, and the same command goes on.
+    Raises `CirError`; every answer had until then is in the journal, and the same command goes on. A run that
+    ends early (SIGTERM, Ctrl-C, a teacher that is gone) publishes the shards that are finished.
     """
     settings, plan, out = prepared.settings, prepared.plan, prepared.settings.out
+    signals = Signals()
     claim_out(out, plan.job)
     with ExitStack() as held:
         held.enter_context(hold_lock(out / "journal" / "lock"))
+        held.enter_context(signals.handled())
+        remove_leftovers(out)
         journal = held.enter_context(Journal(out / "journal"))
         images = ImageStore(out / "journal" / "images", settings.image_recipe)
         tools = Tools(
@@ -108,32 +123,88 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             caption_mode=settings.caption_mode,
             checks=prepared.checks,
             thresholds=prepared.thresholds,
+            early_stop=settings.early_stop,
+            encoder=await asyncio.to_thread(encoder_model, settings, api_key),
+            chances=settings.chances,
+            guided=settings.guided,
         )
-        watch.say(_size(plan, prepared.images))
-        pending = await count_pending(plan, tools, journal.get, journal.count)
-        watch.say(_cost(pending, journal))
-        async with _teacher(pending, prepared, api_key, images, tools.writer.model, watch) as (ask, stats):
-            teller = _Teller(len(plan.triplets), pending, stats, watch)
-            tools = replace(tools, ask=answered_ask(journal, ask), progress=teller.row)
+        finished: list[ShardResult] = []
+
+        def published() -> Manifest:
+            watch.say(f"publishing {sum(sum(shard.counts.values()) for shard in finished):,} rows")
+            manifest = publish(plan, [shard.path for shard in finished], out, _origin(prepared, tools))
+            try:
+                write_report(out, manifest, stored_pictures(images), prepared.shown)
+            except OSError as error:
+                why = error.strerror or error
+                raise OutputError(
+                    f"{out}: cannot write the report ({why}); make room and run again"
+                ) from error
+            return manifest
+
+        watch.say(size_words(plan, prepared.images))
+        pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
+        watch.say(cost_words(pending))
+        async with (
+            _teacher(pending, settings, api_key, images, tools.writer.model, watch) as teacher,
+            open_encoder(settings, api_key, images, tools.encoder) as embed,
+        ):
+            teller = Teller(len(plan.triplets), pending, teacher.stats, watch)
+            drain = signals.drain = Drain(watch.say)
+            tools = replace(
+                tools,
+                ask=drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending),
+                embed=None if embed is None else answered_ask(journal, embed),
+                progress=teller.row,
+            )
 
             async def run(shard: Shard) -> ShardResult:
                 result = await run_shard(plan, shard, tools)
+                finished.append(result)
                 teller.shard(len(shard))
                 return result
 
-            results = await run_shards(plan.shards, run)
-        origin = Origin(
-            source=settings.source,
-            root=str(settings.root),
-            layout=prepared.images.layout,
-            writer=tools.writer,
-            thresholds=tools.thresholds,
-        )
-        manifest = publish(plan, [result.path for result in results], out, origin)
-        write_report(out, manifest, stored_pictures(images), prepared.shown)
+            try:
+                await drain.until_done(run_shards(plan.shards, run))
+            except RunIncomplete as error:
+                kept = _publish_early(out, finished, len(plan.triplets), published)
+                raise RunIncomplete(f"{error}; {kept}") from error
+        manifest = published()
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
     return manifest
+
+
+def _publish_early(
+    out: Path, finished: Sequence[ShardResult], triplets: int, published: Callable[[], Manifest]
+) -> str:
+    """Publish the finished shards of a run that ends early, unless OUT shows as much; says what was done."""
+    rows = sum(sum(shard.counts.values()) for shard in finished)
+    try:
+        before = sum(file.rows for name, file in read_manifest(out).files.items() if _counted(name))
+    except OutputError:
+        before = 0
+    if rows <= before:
+        return f"{out} stays as it was ({before:,} rows)"
+    published()
+    return f"{rows:,} of {triplets:,} triplets are finished and published as incomplete"
+
+
+def _counted(name: str) -> bool:
+    """Whether a published file is of the three folders that hold every row once."""
+    return not name.startswith("annotations/")
+
+
+def _origin(prepared: Prepared, tools: Tools) -> Origin:
+    return Origin(
+        source=prepared.settings.source,
+        root=str(prepared.settings.root),
+        layout=prepared.images.layout,
+        writer=tools.writer,
+        thresholds=tools.thresholds,
+        checks=tuple(check.name for check in tools.checks),
+        costs=tools.costs,
+    )
 
 
 async def run_locally(shards: Sequence[Shard], run: RunShard) -> list[ShardResult]:
@@ -160,7 +231,7 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     elif settings.teacher_model is not None:
         model = settings.teacher_model
     else:
-        model = _only_model(str(settings.teacher_url), api_key)
+        model = only_model(settings.urls[0], api_key)
     return Writer(
         model=model,
         prompts=load_prompts(),
@@ -176,106 +247,21 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     )
 
 
-def _only_model(url: str, api_key: str | None) -> str:
-    models = check_server(url, None, api_key).models
-    if len(models) != 1:
-        raise TeacherRefused(
-            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
-        )
-    return models[0]
-
-
 @asynccontextmanager
 async def _teacher(
-    pending: Pending, prepared: Prepared, api_key: str | None, images: ImageStore, model: str, watch: Watch
-) -> AsyncIterator[tuple[Ask, Stats]]:
-    """The teacher, started or found, proven by the canary; when nothing is to be asked, none."""
-    settings = prepared.settings
+    pending: Pending,
+    settings: RunSettings,
+    api_key: str | None,
+    images: ImageStore,
+    model: str,
+    watch: Watch,
+) -> AsyncIterator[OpenTeacher]:
+    """The teacher; when nothing is to be asked, none."""
     if not pending.requests:
-        yield _never_asked, Stats()
+        yield OpenTeacher(_never_asked, Stats(), lambda: None)
         return
-    with ExitStack() as held:
-        url = settings.teacher_url
-        if settings.teacher is not None:
-            log = settings.out / "journal" / "teacher.log"
-            watch.say(f"starting the teacher in vLLM; its output goes to {log}")
-            server = held.enter_context(
-                start_server(settings.teacher, settings.teacher_python, log, settings.port)
-            )
-            url, api_key = server.url, None
-            watch.say(f"teacher ready after {duration(server.seconds_to_start)}")
-        canary = await run_canary(str(url), model, api_key)
-        watch.say(
-            "canary: answers are constrained to our schema, the model looks at pictures"
-            + ("" if canary.uuid_supported else "; images are sent inline each time, as it knows no uuid")
-        )
-        async with TeacherClient(
-            str(url),
-            model,
-            api_key,
-            images,
-            settings.concurrency,
-            patience=_patience(settings),
-            say=watch.say,
-            image_uuids=canary.uuid_supported,
-        ) as client:
-            yield client.ask, client.stats
-
-
-def _patience(settings: RunSettings) -> Patience:
-    """Another's server may come back within half an hour; one that we started and that died will not."""
-    if settings.teacher is None:
-        return Patience(deadline=settings.timeout)
-    return Patience(deadline=settings.timeout, give_up_after=60.0)
-
-
-class _Teller:
-    """Counts what is done and tells the watch; after the first shard it says what the rest will take."""
-
-    def __init__(self, triplets: int, pending: Pending, stats: Stats, watch: Watch) -> None:
-        self._triplets = triplets
-        self._pending = pending
-        self._stats = stats
-        self._watch = watch
-        self._counts = {"accepted": 0, "rejected": 0, "quarantined": 0}
-        self._began = time.monotonic()
-        self._told = False
-
-    def row(self, row: Row) -> None:
-        self._counts[row.verdict] += 1
-        asked = self._stats.answered + self._stats.unanswered
-        self._watch.update(
-            Snapshot(self._triplets, **self._counts, asked=asked, to_ask=self._pending.requests)
-        )
-
-    def shard(self, size: int) -> None:
-        asked = self._stats.answered + self._stats.unanswered
-        if self._told or not asked or size == self._triplets:
-            return
-        self._told = True
-        rate = asked / (time.monotonic() - self._began)
-        left = max(0, self._pending.requests - asked) / rate
-        self._watch.say(
-            f"after the first shard: {rate:.1f} requests/s, so about {duration(left)} for the rest"
-        )
-
-
-def _size(plan: Plan, images: FoundImages) -> str:
-    missing = f", {len(images.missing)} missing" if images.missing else ""
-    found = f"{len(images.paths):,} images in layout {images.layout}"
-    return f"{len(plan.triplets):,} triplets in {len(plan.shards)} shards; {found}{missing}"
-
-
-def _cost(pending: Pending, journal: Journal) -> str:
-    """What the run will ask, and if answers are there already, why they do not serve."""
-    if not pending.requests:
-        return "everything has been answered; no teacher is needed"
-    words = (
-        f"to ask: {pending.requests:,} requests about {pending.triplets:,} triplets, about "
-        f"{pending.prompt_tokens:,} prompt and {pending.completion_tokens:,} completion tokens"
-    )
-    changed = journal.explain(pending.example) if pending.example is not None and journal.count else ()
-    return words + (f" (answered before with another {', '.join(changed)})" if changed else "")
+    async with open_teacher(settings, api_key, images, model, watch.say) as opened:
+        yield opened
 
 
 async def _never_asked(request: Request) -> NoReturn:

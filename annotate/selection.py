@@ -2,20 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from annotate.errors import UsageError
 from schemas.row import Verdict
 
-DEFAULT_THRESHOLDS: Mapping[str, float] = {"p_match": 0.95}
-"""Score column -> least value of an accepted row."""
+DEFAULT_THRESHOLDS: Mapping[str, float] = {
+    "form": 1.0,
+    "coherent": 1.0,
+    "p_covers": 0.1,
+    "p_grounded": 0.5,
+    "p_edits": 0.5,
+    "kept_share": 0.5,
+    "p_settled": 0.5,
+    "no_leak": 0.5,
+}
+"""Score column -> least value of an accepted row.
 
-REASON_OF_SCORE: Mapping[str, str] = {"p_match": "target_mismatch"}
-"""Score column -> reason code when the score is below its threshold."""
+`p_match` has none: a target may differ in what the text does not mention. `p_covers` rejects only where the
+teacher is sure: whether a request was read exactly is what a small teacher answers worst (0.65-0.70 right on
+the sample). `python -m annotate calibrate` finds thresholds that keep a promised precision."""
+
+REASON_OF_SCORE: Mapping[str, str] = {
+    "form": "malformed_text",
+    "coherent": "incoherent_edits",
+    "carried": "not_carried_over",
+    "p_covers": "edits_mismatch",
+    "p_grounded": "caption_ungrounded",
+    "p_match": "target_mismatch",
+    "p_edits": "edit_not_shown",
+    "kept_share": "target_unlike",
+    "round_trip": "not_found_again",
+    "margin": "fits_lookalike",
+    "p_settled": "unsettled_claim",
+    "no_leak": "leaked_claim",
+}
+"""Score column -> reason code when the score is below its threshold, in the order of the checks."""
+
+NOT_MEASURED = "not_measured"
 
 REJECTIONS: Mapping[str, str] = {
+    "malformed_text": "The text repeats itself, talks about the pictures, echoes the request or is no list "
+    "of facts (form below its threshold; form_findings names what).",
+    "incoherent_edits": "Caption, edits and conclusion contradict each other as strings (coherent below "
+    "its threshold).",
+    "not_carried_over": "The conclusion is not the caption with the edits made (carried below its "
+    "threshold).",
+    "edits_mismatch": "The edits are not what the request asks for: one is missing, invented or wrong "
+    "(p_covers below its threshold).",
+    "caption_ungrounded": "A claim of the caption does not hold on the reference image (p_grounded below its "
+    "threshold).",
     "target_mismatch": "The verifier does not believe that the conclusion describes the target image "
     "(p_match below its threshold).",
+    "edit_not_shown": "The target image does not show what an edit asks for (p_edits below its threshold).",
+    "target_unlike": "The target image differs from the reference in most of what should have been kept "
+    "(kept_share below its threshold).",
+    "not_found_again": "The conclusion does not find the target image among its neighbours (round_trip below "
+    "its threshold).",
+    "fits_lookalike": "The conclusion fits another image of the gallery as well as the target (margin below "
+    "its threshold).",
+    "unsettled_claim": "A claim of the conclusion follows from neither reference image nor request "
+    "(p_settled below its threshold).",
+    "leaked_claim": "A claim is known from the target image only (no_leak below its threshold; leak_claims "
+    "names it).",
+    NOT_MEASURED: "A score that has a threshold was not measured: the row had been rejected before, by other "
+    "thresholds; run annotate with these to ask for it.",
 }
 QUARANTINES: Mapping[str, str] = {
     "missing_image": "The reference or target image is not in the image folder, or the record names none.",
@@ -43,15 +94,24 @@ def verdict(
     """Accepted when every score reaches its threshold, else rejected with one code a failed score, in
     threshold order.
 
-    Raises `UsageError` when a threshold's score was not measured: an unmeasured score never accepts a row.
+    A score that was not measured never accepts a row: where nothing else rejects it, `not_measured` does.
     """
-    missing = [name for name in thresholds if scores.get(name) is None]
-    if missing:
-        raise UsageError(f"no score {missing[0]} to judge by; run `annotate run` with its check first")
-    reasons = tuple(
-        REASON_OF_SCORE[name] for name, least in thresholds.items() if not _reaches(scores[name], least)
-    )
-    return ("rejected", reasons) if reasons else ("accepted", ())
+    failed = _failed(scores, thresholds)
+    if failed:
+        return "rejected", tuple(REASON_OF_SCORE[name] for name in failed)
+    if any(scores.get(name) is None for name in thresholds):
+        return "rejected", (NOT_MEASURED,)
+    return "accepted", ()
+
+
+def is_rejected(scores: Mapping[str, float | None], thresholds: Mapping[str, float]) -> bool:
+    """Whether the scores measured so far reject the row, whatever those still to come are."""
+    return bool(_failed(scores, thresholds))
+
+
+def defaults_for(measured: Iterable[str]) -> dict[str, float]:
+    """The default thresholds of the scores that are measured."""
+    return {name: DEFAULT_THRESHOLDS[name] for name in measured if name in DEFAULT_THRESHOLDS}
 
 
 def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -66,5 +126,10 @@ def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
     return {name: thresholds[name] for name in REASON_OF_SCORE if name in thresholds}
 
 
-def _reaches(score: float | None, least: float) -> bool:
-    return score is not None and score >= least
+def _failed(scores: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[str]:
+    """Measured scores below their thresholds, in threshold order."""
+    return [
+        name
+        for name, least in thresholds.items()
+        if (score := scores.get(name)) is not None and score < least
+    ]

@@ -82,6 +82,33 @@ async def write_chain(
     return Chain(caption, reasoning, conclusion)
 
 
+async def write_again(
+    ask: Ask,
+    writer: Writer,
+    reference: Picture,
+    modification: str,
+    chain: Chain,
+    complaint: str,
+    caption_too: bool,
+    target: Picture | None = None,
+) -> Chain:
+    """A chain written once more, the writer told what was wrong with its own answers. The caption is written
+    again only when it is at fault itself: it is shared with other triplets.
+
+    Raises `Unusable` and whatever `ask` raises.
+    """
+    turns = caption_turns(writer, reference)
+    caption = chain.caption
+    if caption_too:
+        caption = await _answer(ask, writer, "caption", CaptionAnswer, turns, (caption, complaint))
+    turns = (*turns, replayed(caption), reasoning_turn(writer, modification, target))
+    told = (chain.reasoning, complaint)
+    reasoning = await _answer(ask, writer, "reasoning", ReasoningAnswer, turns, told)
+    turns = (*turns, replayed(reasoning), Turn("user", writer.prompts["conclusion"].render()))
+    conclusion = await _answer(ask, writer, "conclusion", ConclusionAnswer, turns)
+    return Chain(caption, reasoning, conclusion)
+
+
 def caption_turns(writer: Writer, reference: Picture) -> tuple[Turn, ...]:
     """The conversation up to the caption question: it depends on nothing but the reference."""
     return (
@@ -118,9 +145,15 @@ def stage_schema(model: type[Answer], aspects: tuple[str, ...]) -> str:
 
 
 async def _answer(
-    ask: Ask, writer: Writer, stage: Stage, model: type[AnswerT], turns: tuple[Turn, ...]
+    ask: Ask,
+    writer: Writer,
+    stage: Stage,
+    model: type[AnswerT],
+    turns: tuple[Turn, ...],
+    told: tuple[AnswerT, str] | None = None,
 ) -> AnswerT:
-    """One stage: ask, and if the answer is unusable ask once more, naming the error.
+    """One stage: ask, and if the answer is unusable ask once more, naming the error. `told` is an earlier
+    answer and what was wrong with it.
 
     Later stages continue from the good answer alone; the unusable one and its repair turn are left out of
     their conversation, so a repaired triplet asks its later questions in the same form as any other.
@@ -128,8 +161,12 @@ async def _answer(
     names = ["system", stage]
     if stage == "reasoning" and writer.sees_target:
         names.append("target")
+    if told is not None:
+        answer_before, complaint = told
+        turns = (*turns, replayed(answer_before), _repair_turn(writer, complaint))
+        names.append("repair")
     request = Request(
-        stage=stage,
+        stage=stage if told is None else f"{stage}_again",
         model=writer.model,
         turns=turns,
         prompt_digest=prompt_digest(writer, *names),
@@ -142,11 +179,11 @@ async def _answer(
         return answer
     repair = replace(
         request,
-        stage=f"{stage}_repair",
+        stage=f"{request.stage}_repair",
         turns=(
             *turns,
             Turn("assistant", first.text[:MAX_REPLAYED] or "(empty)"),
-            Turn("user", writer.prompts["repair"].render(error=answer.error)),
+            _repair_turn(writer, answer.error),
         ),
         prompt_digest=prompt_digest(writer, *names, "repair"),
     )
@@ -155,6 +192,10 @@ async def _answer(
     if isinstance(repaired, Fault):
         raise Unusable(repaired.code or f"{stage}_invalid", _detail(repaired.error, second, first))
     return repaired
+
+
+def _repair_turn(writer: Writer, error: str) -> Turn:
+    return Turn("user", writer.prompts["repair"].render(error=error))
 
 
 def _detail(error: str, second: Reply, first: Reply) -> str:

@@ -30,11 +30,12 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
 from annotate.errors import RunIncomplete
-from annotate.job import SHARDS_AT_ONCE, Prepared, RunShard, Watch, annotate, prepare
+from annotate.job import SHARDS_AT_ONCE, Prepared, RunShard, annotate, prepare
 from annotate.report import pick_examples
 from annotate.settings import Configuration, api_key, resolve, shown_value
 from annotate.shards.plan import Shard
 from annotate.shards.run import ShardResult
+from annotate.telling import Watch
 from annotate.text import markdown_cell
 from schemas.manifest import Manifest
 
@@ -133,7 +134,7 @@ async def annotation(
         limit: so many triplets, drawn at random by reference.
         seed: seeds the sample world and the draw.
         teacher: model folder or hub name; vLLM is started for it.
-        teacher_url: OpenAI-compatible server that runs already.
+        teacher_url: OpenAI-compatible server that runs already; several, comma-separated.
         teacher_model: model name to ask that server for.
         options: further settings by name, as `python -m annotate run --help` lists them.
     """

@@ -18,6 +18,7 @@ import jinja2
 import numpy as np
 
 from annotate.files import write_atomic
+from annotate.text import csv_cell
 from retrieval.conversation import chain_part
 from retrieval.evaluate import Choices, EvalSet, Evaluation, query_texts
 from retrieval.pictures import Pictures
@@ -100,8 +101,9 @@ def write_csv(path: Path, explained: Sequence[Explained]) -> Path:
     )
     for one in explained:
         best = " ".join(f"{name} {score:.4f}" for name, score in one.best)
-        cells = (one.triplet_id, one.rank, one.reference, one.target, one.modification)
-        writer.writerow([*cells, "; ".join(one.kinds), best, one.chain])
+        texts = (one.triplet_id, one.reference, one.target, one.modification, "; ".join(one.kinds), best)
+        triplet_id, *others = map(csv_cell, (*texts, one.chain))
+        writer.writerow([triplet_id, one.rank, *others])
     write_atomic(path, text.getvalue())
     return path
 

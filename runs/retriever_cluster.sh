@@ -4,6 +4,8 @@
 # Two processes train like one with twice the batch (a test, on CPUs); at this size it has not been run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+: "${BASE:?give the folder of the base model}"
+: "${CIRR:?give the folder of CIRR}"
 RUN="${RUN:-outputs/retriever}"
 PYTHON=.venv/bin/python
 "$PYTHON" -m torch.distributed.run --standalone --nproc-per-node=8 -m retrieval train \

@@ -5,6 +5,10 @@
 # Written from the plan (`train --plan`) and the commands' tests; it has not been run at this size.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+: "${BASE:?give the folder of the base model}"
+: "${CIRR:?give the folder of CIRR}"
+: "${FASHIONIQ:?give the folder of FASHIONIQ}"
+: "${CIRCO:?give the folder of CIRCO}"
 RUN="${RUN:-outputs/retriever}"
 PYTHON=.venv/bin/python
 SIZE=(--batch 512 --chunk 16 --grad-cache --steps 450 --hard-negatives 1)

@@ -1,4 +1,5 @@
-"""`python -m sample write` makes a dataset of the sample world; `… score` marks a run by its truth."""
+"""`python -m sample write` makes a dataset of the sample world; `… score` marks a run by its truth; `… prove`
+measures the checks on spoilt rows."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotate.errors import CirError, OutputError, UsageError
-from sample.score_report import score_run, summary
+from annotate.settings.values import Given, thresholds
+from sample.score_report import score_run, summary, write_labels
 from sample.writers import WRITERS, Sizes
 
 
 def parser() -> argparse.ArgumentParser:
-    """The two commands and their flags."""
+    """The commands and their flags."""
     top = argparse.ArgumentParser(prog="python -m sample", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="write a rendered dataset in the real on-disk layout")
@@ -29,8 +31,38 @@ def parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="say which annotated rows are right by the truth")
     score.add_argument("out", type=Path, help="OUT of an annotation run")
     score.add_argument("--truth", required=True, type=Path, help="truth.jsonl of the sample data")
+    score.add_argument("--labels", type=Path, help="also write truth's judgement of each row, for calibrate")
     score.add_argument("--json", action="store_true", help="everything, a row each, as JSON")
+    prove = commands.add_parser("prove", help="spoil good rows in known ways; what does each check catch?")
+    prove.add_argument("--out", type=Path, default=Path("outputs") / "prove")
+    prove.add_argument("--teacher-url", help="server that runs already [the sample's teacher is started]")
+    prove.add_argument("--rows", type=int, default=200, help="good rows; and spoilt ones in all [200]")
+    prove.add_argument("--full", action="store_true", help="every row spoilt in every way")
+    prove.add_argument("--seed", type=int, default=90_001, help="of the rows; used for no training [90001]")
+    prove.add_argument("--thresholds", default="", help="score=least, comma-separated [the defaults]")
+    prove.add_argument("--docs", action="store_true", help="write the table into docs/trust.md")
     return top
+
+
+def prove(arguments: argparse.Namespace) -> str:
+    """Run the proving ground; UsageError for rows or thresholds that cannot be used."""
+    from sample.prove.command import Wanted, run
+
+    if arguments.rows < 2:
+        raise UsageError("--rows takes a number of rows from 2")
+    text = arguments.thresholds.strip()
+    given = thresholds(Given("thresholds", text, "flag", "--thresholds")) if text else ()
+    return run(
+        Wanted(
+            arguments.out,
+            arguments.teacher_url,
+            arguments.rows,
+            arguments.seed,
+            arguments.full,
+            arguments.docs,
+            given,
+        )
+    )
 
 
 def write(arguments: argparse.Namespace) -> str:
@@ -62,7 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "write":
             print(write(arguments))
             return 0
+        if arguments.command == "prove":
+            print(prove(arguments))
+            return 0
         report = score_run(arguments.out, arguments.truth)
+        if arguments.labels is not None:
+            write_labels(report, arguments.labels)
         print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:

@@ -286,10 +286,11 @@ def parse_claim(text: str) -> list[tuple[str, str]] | None:
     for category, noun in GARMENT_NOUNS.items():
         if last == noun and first in GARMENT_VALUES["color"]:
             return [("color", first), ("category", category)]
-    parts = words.split()
-    if len(parts) == 6 and parts[0] == "the" and parts[1] in KINDS and parts[2] == "is":
-        if parts[3] in SIZES and parts[4] in PATTERNS and parts[5] in COLORS:
-            return [(parts[1], " ".join(parts[3:]))]
+    said = words.split()
+    if len(said) == 6 and (said[0], said[2]) == ("the", "is"):
+        _, kind, _, size, pattern, color = said
+        if kind in KINDS and size in SIZES and pattern in PATTERNS and color in COLORS:
+            return [(kind, f"{size} {pattern} {color}")]
     if last == "background" and first in BACKGROUNDS:
         return [("background", first)]
     if words.startswith("objects ") and words[8:] in ARRANGEMENTS:

@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from annotate.errors import InputError
+from annotate.files import write_atomic
 from sample.scoring import WRONG_TARGETS, Marks, Truth, mark, truth_of
+from schemas.calibration import Label
 
 COLUMNS = (
     "triplet_id",
@@ -143,6 +145,16 @@ def score_run(out: Path, truth: Path) -> Report:
     parts = {_part(row.triplet_id) for row in scored}
     expected = sum(_part(name) in parts for name in truths)
     return Report(tuple(scored), expected - len(scored))
+
+
+def write_labels(report: Report, path: Path) -> None:
+    """Truth's judgement of every annotated row as a labels file (`annotate calibrate`)."""
+    labels = (
+        Label(triplet_id=row.triplet_id, person="truth", right=row.marks.row)
+        for row in report.rows
+        if row.verdict != "quarantined"
+    )
+    write_atomic(path, "".join(label.model_dump_json() + "\n" for label in labels))
 
 
 def _part(triplet_id: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from schemas.answers import CaptionAnswer, ConclusionAnswer, ReasoningAnswer, response_schema
+from schemas.calibration import Calibration, Label
 from schemas.manifest import Manifest
 from schemas.row import Row
 from schemas.triplet import Triplet
@@ -24,6 +25,8 @@ def documents() -> dict[str, dict[str, Any]]:
         "conclusion.json": response_schema(ConclusionAnswer),
         "row.json": Row.model_json_schema(by_alias=True, mode="serialization"),
         "manifest.json": Manifest.model_json_schema(mode="serialization"),
+        "label.json": Label.model_json_schema(),
+        "thresholds.json": Calibration.model_json_schema(mode="serialization"),
         "triplet.json": TypeAdapter(Triplet).json_schema(mode="serialization"),
     }
 

@@ -27,6 +27,33 @@ class PublishedFile(BaseModel):
     sha256: str
 
 
+class CheckCost(BaseModel):
+    """What one check asked about the rows of this run; `seconds` sums waits that ran in parallel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: int
+    seconds: float
+
+
+class Precision(BaseModel):
+    """Estimated share of right rows among the accepted, with its interval and how both were obtained.
+
+    `promised` is the precision that the thresholds were chosen for; `labels` is the sha256 of the labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    promised: float
+    estimate: float
+    low: float
+    high: float
+    confidence: float
+    kept_labels: int
+    method: str
+    labels: str
+
+
 class Manifest(BaseModel):
     """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it."""
 
@@ -49,6 +76,9 @@ class Manifest(BaseModel):
     prompts: dict[str, str]
     prompt_version: str
     thresholds: dict[str, float]
+    checks: tuple[str, ...]
+    costs: dict[str, CheckCost]
+    precision: Precision | None
     reasons: dict[str, int]
     files: dict[str, PublishedFile]
     versions: dict[str, str]

@@ -43,9 +43,52 @@ class Row(BaseModel):
     leak_claims: tuple[str, ...] = Field(
         description="claims known from the target only (empty until checked)"
     )
+    form: float | None = Field(description="1 for well-formed text, 1 / (1 + findings) else")
+    form_findings: tuple[str, ...] = Field(description="what is wrong with the text's form")
+    coherent: float | None = Field(
+        description="least share of edits that fit caption, conclusion and kept aspects, as strings"
+    )
+    carried: float | None = Field(
+        description="share of the conclusion that is the caption with the edits made, as strings"
+    )
+    p_covers: float | None = Field(
+        description="probability that the edits are exactly what the modification asks for"
+    )
+    p_grounded: float | None = Field(
+        description="probability that the caption holds on the reference: the whole, or its least claim"
+    )
+    claim_grounded: tuple[float, ...] = Field(
+        description="the same a caption claim (empty where the whole was sure)"
+    )
     p_match: float | None = Field(
         description="verifier: probability that the conclusion describes the target"
     )
+    p_edits: float | None = Field(
+        description="least probability over the edits that the target shows what the edit leads to"
+    )
+    kept_share: float | None = Field(
+        description="share of the conclusion's claims about kept things that the target does not belie"
+    )
+    claim_match: tuple[float, ...] = Field(
+        description="a conclusion claim each: its probability on the target, of the narrowest question asked"
+    )
+    round_trip: float | None = Field(
+        description="share of the target when an image-text encoder compares it with look-alikes"
+    )
+    margin: float | None = Field(
+        description="(1 + p of the target - p of the best look-alike) / 2 for the conclusion"
+    )
+    p_settled: float | None = Field(
+        description="least probability over the conclusion's claims that reference and text settle it"
+    )
+    no_leak: float | None = Field(
+        description="1 - the highest probability of a claim to be unsettled and true of the target"
+    )
+    claim_leak: tuple[float, ...] = Field(description="a conclusion claim each: how probably it leaks")
+    skipped_checks: tuple[str, ...] = Field(
+        description="checks that were not asked, since the row was rejected already"
+    )
+    attempt: int = Field(description="0 for the first writing, n for the n-th second chance")
     verdict: Verdict = Field(description="accepted, rejected or quarantined")
     reasons: tuple[str, ...] = Field(description="codes of docs/reasons.md, empty when accepted")
     detail: str | None = Field(

@@ -1,80 +1,78 @@
-"""Does the conclusion describe the target? One-token question to a verifier that sees the target, letters
-swapped.
+"""Does the target show what was asked for? The whole conclusion, then each edit, then the kept claims.
 
-Detects: wrong targets, conclusions that contradict the target, edits carried out wrongly. Cannot detect: a
-conclusion so vague that it is true of any picture, and details leaked from the target when the writer has
-seen it. A verifier that is the same model as the writer shares its blind spots. Source: probability of the
-yes-token as a filter as in ReCALL (p(yes) >= .95); asking twice with the options swapped and averaging
-removes the position bias of one-letter answers (Zheng et al., "Large Language Models Are Not Robust Multiple
-Choice Selectors", ICLR 2024).
+Detects: targets that fail an edit (`p_edits`), targets that are another thing altogether (`kept_share`).
+`p_match` alone cannot tell a wrong target from one that differs in something the text does not mention, which
+is no error of the row. Cannot detect: a conclusion so vague that it is true of any picture (see
+`hard_negatives`), and details leaked from the target when the writer has seen it (see `leakage`). A verifier
+that is the same model as the writer shares its blind spots. Source: p(yes) as a filter as in ReCALL;
+per-claim questions as in FActScore (Min et al., EMNLP 2023).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from dataclasses import replace
 
-from annotate.checks.check import Check, Evidence, Scores
-from annotate.stages import Writer, prompt_digest
-from annotate.teacher.request import Ask, Picture, Reply, Request, Turn
-from annotate.teacher.retry import Unanswered
-
-LETTERS = ("A", "B")
-MEANINGS = ("match", "mismatch")
-FLOOR = 1e-6
-"""Probability of a letter that is not among the reported top log-probabilities."""
+from annotate.checks.check import HOLDS, SURE, Check, Evidence, Findings
+from annotate.checks.question import shows, shows_edit
+from annotate.checks.words import kept_claims
+from annotate.teacher.request import Ask
 
 
-async def target_match(ask: Ask, evidence: Evidence) -> Scores:
-    """`p_match` in [0, 1]: mean over both letter orders of p(letter for match) / (p(A) + p(B)), to six
-    decimals.
+async def target_match(ask: Ask, evidence: Evidence) -> Findings:
+    """`p_match` of the whole conclusion, `p_edits` the least over the edits, `kept_share` of the kept claims.
 
-    Raises `Unanswered("no_answer")` when a reply reports neither letter, and whatever `ask` raises.
+    `claim_match` is parallel to the conclusion's claims: of the narrowest question that held the claim, an
+    edit's claim that of the whole. Raises whatever `ask` raises.
     """
-    statement = ", ".join(evidence.chain.conclusion.claims)
-    requests = verify_requests(evidence.writer, evidence.target, statement)
-    replies = await asyncio.gather(*map(ask, requests), return_exceptions=True)
-    probabilities = []
-    for reply, match_letter in zip(replies, LETTERS, strict=True):
-        if isinstance(reply, BaseException):
-            raise reply
-        probabilities.append(letter_probability(reply, match_letter))
-    return {"p_match": round(sum(probabilities) / len(probabilities), 6)}
+    claims = evidence.chain.conclusion.claims
+    writer, target = evidence.writer, evidence.target
+    whole, *edits = await asyncio.gather(
+        shows(ask, writer, target, ", ".join(claims)),
+        *(shows_edit(ask, writer, target, edit) for edit in evidence.chain.reasoning.edits),
+    )
+    match = [whole] * len(claims)
+    kept = kept_claims(evidence.chain)
+    share = 1.0
+    if whole < SURE and kept:
+        share, found = await _share(ask, evidence, kept)
+        for place, p in zip(kept, found, strict=True):
+            match[place] = p
+    return {
+        "p_match": whole,
+        "p_edits": min(edits),
+        "kept_share": share,
+        "claim_match": tuple(match),
+    }
 
 
-def verify_requests(writer: Writer, picture: Picture, statement: str) -> tuple[Request, Request]:
-    """The same question twice: letter A means "match" in the first, "mismatch" in the second."""
+async def _share(ask: Ask, evidence: Evidence, kept: tuple[int, ...]) -> tuple[float, list[float]]:
+    """Share of the kept claims not found false, and p of each. Two questions about half of them each; where
+    one half holds, the other has at least one false claim and counts one; where neither does, one a claim.
 
-    def request(first_meaning: str, second_meaning: str) -> Request:
-        text = writer.prompts["verify"].render(
-            statement=statement,
-            first=LETTERS[0],
-            first_meaning=first_meaning,
-            second=LETTERS[1],
-            second_meaning=second_meaning,
-        )
-        return Request(
-            stage="verify",
-            model=writer.model,
-            turns=(Turn("system", writer.prompts["system"].render()), Turn("user", text, (picture,))),
-            prompt_digest=prompt_digest(writer, "system", "verify"),
-            choices=LETTERS,
-            sampling=replace(writer.sampling, temperature=0.0, top_p=1.0, max_tokens=1),
-        )
+    Half of a conclusion that holds is proof enough that the pictures are about the same thing: asking about
+    single claims there would double the questions of every row with one unmentioned change.
+    """
+    claims = evidence.chain.conclusion.claims
 
-    return request(*MEANINGS), request(*reversed(MEANINGS))
+    async def p(places: tuple[int, ...]) -> float:
+        statement = ", ".join(claims[place] for place in places)
+        return await shows(ask, evidence.writer, evidence.target, statement)
 
-
-def letter_probability(reply: Reply, letter: str) -> float:
-    """p(letter) given that the answer is A or B; a letter that was not reported has probability `FLOOR`."""
-    reported = {name: math.exp(min(value, 0.0)) for name, value in reply.logprobs if not math.isnan(value)}
-    if not any(reported.get(name, 0.0) > 0.0 for name in LETTERS):
-        raise Unanswered(
-            "no_answer", f"neither A nor B among the likely answers; it said {reply.text[:200]!r}"
-        )
-    probabilities = {name: max(reported.get(name, 0.0), FLOOR) for name in LETTERS}
-    return probabilities[letter] / sum(probabilities.values())
+    middle = (len(kept) + 1) // 2
+    halves = [half for half in (kept[:middle], kept[middle:]) if half]
+    told = await asyncio.gather(*map(p, halves))
+    if len(kept) > 2 and all(each < HOLDS for each in told):
+        singles = await asyncio.gather(*(p((place,)) for place in kept))
+        return round(sum(each >= HOLDS for each in singles) / len(kept), 6), list(singles)
+    false = sum(each < HOLDS for each in told)
+    spread = [each for half, each in zip(halves, told, strict=True) for _ in half]
+    return round(1 - false / len(kept), 6), spread
 
 
-TARGET_MATCH = Check(name="target_match", columns=("p_match",), cost=2, run=target_match)
+TARGET_MATCH = Check(
+    name="target_match",
+    columns=("p_match", "p_edits", "kept_share"),
+    details=("claim_match",),
+    cost=9,
+    run=target_match,
+)

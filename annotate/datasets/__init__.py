@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from annotate.datasets.dirt import mark_dirt
 from annotate.datasets.layouts import FoundImages, check_missing, find_images
 from annotate.datasets.records import files_digest
 from annotate.datasets.roots import check_root
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from schemas.triplet import DATASETS, Triplet
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "load_aspects",
     "load_gallery",
     "load_triplets",
+    "other_splits",
     "splits",
 ]
 
@@ -82,6 +84,18 @@ def load_triplets(dataset: str, split: str, root: Path, category: str | None = N
     file or record that is broken or belongs elsewhere.
     """
     return mark_dirt(_checked(dataset, split, category).load_triplets(split, _root(root), category))
+
+
+def other_splits(
+    dataset: str, split: str, root: Path, category: str | None = None
+) -> dict[str, list[Triplet]]:
+    """The splits that are evaluated on, other than `split`, as far as their files are there and whole."""
+    found = {}
+    for other in splits(dataset):
+        if other not in (split, "train"):
+            with suppress(InputError):
+                found[other] = load_triplets(dataset, other, root, category)
+    return found
 
 
 def load_gallery(dataset: str, split: str, root: Path, category: str | None = None) -> list[str]:

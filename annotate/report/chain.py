@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from annotate.report.rows import SCORES
 from annotate.selection import REASONS
 from annotate.text import plain
+from schemas.manifest import Manifest
 from schemas.row import Row
 
 LABEL = 12
@@ -46,6 +47,41 @@ def score_words(row: Row, thresholds: Mapping[str, float]) -> str:
             least = f" (threshold {thresholds[name]:g})" if name in thresholds else ""
             words.append(f"{name} {value:.3f}{least}")
     return ", ".join(words)
+
+
+def decisive_scores(row: Row, thresholds: Mapping[str, float]) -> str:
+    """Of an accepted row the score that is least above its threshold, else those below theirs."""
+    found = {name: value for name in thresholds if (value := getattr(row, name)) is not None}
+    if not found:
+        return ""
+    below = [name for name, value in found.items() if value < thresholds[name]]
+    nearest = min(found, key=lambda name: found[name] - thresholds[name])
+    chosen = below if row.verdict == "rejected" else [nearest]
+    words = (f"{name} {found[name]:.3f} (threshold {thresholds[name]:g})" for name in chosen[:2])
+    return ", ".join(words) + (f" and {len(chosen) - 2} more" if len(chosen) > 2 else "")
+
+
+def cost_words(manifest: Manifest) -> str:
+    """Requests of the checks a triplet, by check, and in all for a kept row."""
+    judged = manifest.counts.accepted + manifest.counts.rejected
+    if not judged or not manifest.costs:
+        return ""
+    total = sum(cost.requests for cost in manifest.costs.values())
+    each = ", ".join(f"{name} {cost.requests / judged:.1f}" for name, cost in manifest.costs.items())
+    kept = f", {total / manifest.counts.accepted:.1f} a kept row" if manifest.counts.accepted else ""
+    return f"{total / judged:.1f} check requests a triplet ({each}){kept}"
+
+
+def precision_words(manifest: Manifest) -> str:
+    """The estimated precision with its interval and how it was obtained; that there is none."""
+    precision = manifest.precision
+    if precision is None:
+        return "not estimated (docs/trust.md says how: label, calibrate, select)"
+    return (
+        f"{precision.estimate:.1%}, {precision.confidence:.0%} interval {precision.low:.1%} to "
+        f"{precision.high:.1%}, promised {precision.promised:g}; {precision.method}, "
+        f"{precision.kept_labels:,} kept labels"
+    )
 
 
 def reason_lines(row: Row, width: int, lines: int | None = None) -> list[str]:

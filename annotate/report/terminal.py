@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.report import rows
-from annotate.report.chain import LABEL, chain, labelled, reason_lines, score_words
+from annotate.report.chain import (
+    LABEL,
+    chain,
+    cost_words,
+    decisive_scores,
+    labelled,
+    precision_words,
+    reason_lines,
+)
 from annotate.text import plain
 from schemas.manifest import Manifest
 from schemas.row import Row, Verdict
@@ -80,6 +88,10 @@ def _head(manifest: Manifest, width: int) -> list[str]:
     if manifest.reasons:
         named = sorted(manifest.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
         lines += labelled("left out", ", ".join(f"{code} {count:,}" for code, count in named), width, 2)
+    if cost := cost_words(manifest):
+        lines += labelled("cost", cost, width, 2)
+    if manifest.precision is not None:
+        lines += labelled("precision", precision_words(manifest), width, 2)
     if manifest.teacher_sees_target:
         lines += labelled("LEAKAGE", "the writer was shown the target; every row is marked", width)
     missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
@@ -91,7 +103,7 @@ def _head(manifest: Manifest, width: int) -> list[str]:
 
 
 def _example(verdict: str, row: Row, manifest: Manifest, width: int, chain_lines: int) -> list[str]:
-    scores = score_words(row, manifest.thresholds)
+    scores = decisive_scores(row, manifest.thresholds)
     title = f"{verdict}: {plain(row.triplet_id, 60)}"
     lines = [title + (f", {scores}" if scores else "")]
     if chain_lines:

@@ -47,9 +47,13 @@ class RunSettings:
     thresholds: tuple[tuple[str, float], ...]
     checks: tuple[str, ...]
     chances: int
+    guided: bool
+    early_stop: bool
     out: Path
     teacher_url: str | None
+    encoder_url: str | None
     teacher_python: Path
+    teacher_flags: tuple[str, ...]
     port: int | None
     timeout: float
     concurrency: int
@@ -57,6 +61,11 @@ class RunSettings:
     runner: Literal["local", "prefect"]
     prefect_api: str | None
     allow_missing: bool
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers of TEACHER_URL; none when we start the teacher."""
+        return tuple(self.teacher_url.split(",")) if self.teacher_url else ()
 
 
 @dataclass(frozen=True, slots=True)

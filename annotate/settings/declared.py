@@ -89,22 +89,51 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("caption_tokens", values.whole(16, 8192, 512), "answers", "longest caption answer", 512),
     Setting("reasoning_tokens", values.whole(16, 8192, 768), "answers", "longest reasoning answer", 768),
     Setting("conclusion_tokens", values.whole(16, 8192, 512), "answers", "longest conclusion answer", 512),
-    Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [p_match=0.95]", ()),
-    Setting("checks", values.names, "verdicts", "only these checks, comma-separated [all]", ()),
+    Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [docs/trust.md]", ()),
+    Setting("checks", values.names, "verdicts", "only these checks, comma-separated [docs/trust.md]", ()),
     Setting(
-        "chances", values.whole(0, 0, 0), "verdicts", "times that a rejected row is asked again; none yet", 0
+        "chances", values.whole(0, 9, 2), "verdicts", "times that a rejected row may be written again", 0
+    ),
+    Setting(
+        "guided",
+        values.switch,
+        "verdicts",
+        "1 shows the target to the writer in second chances and drops what leaks (marks these rows)",
+        False,
+        is_switch=True,
+    ),
+    Setting(
+        "early_stop",
+        values.switch,
+        "verdicts",
+        "0 asks every check of every row, as calibration wants it; 1 stops where a row is rejected",
+        True,
+        is_switch=True,
     ),
     Setting(
         "out", values.path, "run", "folder of the results [outputs/DATASET-SPLIT, outputs/user-… with ROOT]"
     ),
     Setting(
         "teacher_url",
+        values.urls,
+        "run",
+        "OpenAI-compatible server that runs already, e.g. http://host:8000/v1; several, comma-separated",
+    ),
+    Setting(
+        "encoder_url",
         values.url,
         "run",
-        "OpenAI-compatible server that runs already, e.g. http://host:8000/v1",
+        "OpenAI-compatible server of an image-text encoder, for the check round_trip [none]",
     ),
     Setting(
         "teacher_python", values.path, "run", "python with vLLM, for TEACHER [.venv-teacher of the checkout]"
+    ),
+    Setting(
+        "teacher_flags",
+        values.words,
+        "run",
+        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 4'",
+        (),
     ),
     Setting("port", values.whole(1, 65535, 8000), "run", "port for the server that we start [a free one]"),
     Setting("timeout", values.number(1, 86400, 300), "run", "seconds that one answer may take", 300.0),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ Source = Literal["flag", "environment", "file", "default"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _YES = frozenset({"1", "true", "yes", "on"})
+# What our own start of vLLM decides: others would make a server that we do not find or that others reach.
+_OURS = frozenset({"--host", "--port", "--model", "--served-model-name", "--trust-remote-code"})
 _NO = frozenset({"0", "false", "no", "off"})
 
 
@@ -178,6 +181,14 @@ def url(given: Given) -> str:
     return given.text.rstrip("/")
 
 
+def urls(given: Given) -> str:
+    """One or several different URLs, comma-separated."""
+    found = [url(replace(given, text=part.strip())) for part in given.text.split(",")]
+    if len(set(found)) < len(found):
+        raise UsageError(f"{given.named} names one server twice; give each once")
+    return ",".join(found)
+
+
 def recipe(given: Given) -> str:
     """The name of an image recipe."""
     try:
@@ -195,6 +206,20 @@ def names(given: Given) -> tuple[str, ...]:
             f"{given.written} is no list of different names; give e.g. {given.spell('target_match')}"
         )
     return parts
+
+
+def words(given: Given) -> tuple[str, ...]:
+    """A command line's words, quoted as for a shell."""
+    try:
+        found = tuple(shlex.split(given.text))
+    except ValueError as error:
+        raise UsageError(f"{given.named} is no command line ({error}); mend its quotes") from error
+    if any(word in _OURS or word.split("=")[0] in _OURS for word in found):
+        raise UsageError(
+            f"{given.named} may not hold {', '.join(sorted(_OURS))}: they are set here;"
+            " TEACHER and PORT name them"
+        )
+    return found
 
 
 def thresholds(given: Given) -> tuple[tuple[str, float], ...]:

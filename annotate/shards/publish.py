@@ -25,14 +25,15 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from annotate.card import dataset_card
-from annotate.errors import OutputError
+from annotate.checks.ladder import Costs
+from annotate.errors import OutputError, UsageError
 from annotate.files import write_atomic
 from annotate.prompts import prompt_version
-from annotate.selection import REASON_OF_SCORE, checked_thresholds, verdict
+from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for, verdict
 from annotate.shards.plan import Plan
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
-from schemas.manifest import Counts, Manifest, PublishedFile
+from schemas.manifest import CheckCost, Counts, Manifest, Precision, PublishedFile
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("accepted",),
@@ -51,13 +52,16 @@ Change = Callable[[pa.Table], pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the manifest says beyond the plan: where the images were, what wrote and what judged."""
+    """What the manifest says beyond the plan: where the images were, what wrote, what judged and what that
+    cost."""
 
     source: Literal["sample", "user"]
     root: str
     layout: str
     writer: Writer
     thresholds: Mapping[str, float]
+    checks: tuple[str, ...]
+    costs: Costs
 
 
 def _unchanged(table: pa.Table) -> pa.Table:
@@ -89,6 +93,9 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         prompts={name: prompt.digest for name, prompt in sorted(origin.writer.prompts.items())},
         prompt_version=prompt_version(dict(origin.writer.prompts)),
         thresholds=dict(origin.thresholds),
+        checks=origin.checks,
+        costs=_costs(origin),
+        precision=None,
         reasons=_reasons(index),
         files={},
         versions=_versions(),
@@ -96,15 +103,23 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
     return _publish(shard_files, index, out, draft, _unchanged)
 
 
-def rejudge(out: Path, thresholds: Mapping[str, float]) -> Manifest:
+def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | None = None) -> Manifest:
     """Derive all verdicts of a published OUT anew from its stored scores, and publish again; no teacher,
-    seconds.
+    seconds. Scores without a given threshold have their default one; with `precision`, which says what the
+    thresholds were chosen for, none.
 
     Raises `UsageError` for thresholds that cannot be used, `OutputError` for an OUT without a whole manifest.
     """
-    wanted = checked_thresholds(thresholds)
     manifest = read_manifest(out)
     sources = [*parts(out, "annotations"), *parts(out, "quarantine")]
+    there = _measured(sources)
+    base = defaults_for(there) if precision is None else {}
+    wanted = checked_thresholds({**base, **thresholds})
+    unmeasured = [name for name in wanted if name not in there]
+    if unmeasured and manifest.counts.accepted + manifest.counts.rejected:
+        raise UsageError(
+            f"{out} has no score {unmeasured[0]} to judge by; run `annotate run` with its check first"
+        )
 
     def judged(table: pa.Table) -> pa.Table:
         return _judged(table, wanted)
@@ -112,6 +127,7 @@ def rejudge(out: Path, thresholds: Mapping[str, float]) -> Manifest:
     index = _index(sources, judged)
     changes = {
         "thresholds": wanted,
+        "precision": precision,
         "counts": _counts(index, manifest.counts.input),
         "reasons": _reasons(index),
         "versions": _versions(),
@@ -157,6 +173,20 @@ def _publish(
             f"OUT {out} cannot be written ({error.strerror or error}); make room and run again"
         ) from error
     return manifest
+
+
+def _costs(origin: Origin) -> dict[str, CheckCost]:
+    costs = origin.costs
+    return {
+        name: CheckCost(requests=costs.requests.get(name, 0), seconds=round(costs.seconds.get(name, 0.0), 1))
+        for name in origin.checks
+    }
+
+
+def _measured(sources: Sequence[Path]) -> list[str]:
+    """Scores that at least one row has."""
+    tables = [read_table(path, list(REASON_OF_SCORE)) for path in sources]
+    return [name for name in REASON_OF_SCORE if any(t[name].null_count < t.num_rows for t in tables)]
 
 
 def _index(sources: Sequence[Path], change: Change = _unchanged) -> pa.Table:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from annotate.checks import CHECKS, Check, Evidence
-from annotate.checks.ladder import climb
+from annotate.checks import CHECKS, DEFAULT_CHECKS, Check, Evidence
+from annotate.checks.ladder import Costs, climb
 from annotate.datasets import join_captions
+from annotate.errors import OutputError
 from annotate.images import ImageProblem
 from annotate.prompts import prompt_version
-from annotate.selection import DEFAULT_THRESHOLDS, verdict
+from annotate.selection import DEFAULT_THRESHOLDS, is_rejected, verdict
+from annotate.shards.attempts import Judged, second_chances
 from annotate.shards.plan import Plan, Shard
 from annotate.stages import Chain, Unusable, Writer, write_chain
 from annotate.tables import publishable_text, to_table, write_table
@@ -27,6 +30,7 @@ from annotate.teacher.retry import Unanswered
 from schemas.row import Row, Verdict
 from schemas.triplet import CaptionMode, Triplet
 
+LOOKALIKE_CHECKS = ("hard_negatives", "round_trip")
 ShardCounts = Mapping[Verdict, int]
 ResultT = TypeVar("ResultT")
 
@@ -43,6 +47,9 @@ class Tools:
     """Everything a shard is annotated with. `paths` are the found images by name; `rows` is the folder of row
     files.
 
+    `embed` asks the image-text encoder called `encoder`. With `early_stop` a row that its scores reject
+    already is asked no further checks; `costs` counts what they ask.
+
     `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
     flight, so that rows are finished before many others are begun and the server's prefix cache holds.
     """
@@ -54,8 +61,14 @@ class Tools:
     rows: Path
     source: Literal["sample", "user"]
     caption_mode: CaptionMode = "and"
-    checks: tuple[Check, ...] = CHECKS
+    checks: tuple[Check, ...] = DEFAULT_CHECKS
     thresholds: Mapping[str, float] = field(default_factory=lambda: DEFAULT_THRESHOLDS)
+    early_stop: bool = True
+    embed: Ask | None = None
+    encoder: str = ""
+    chances: int = 0
+    guided: bool = False
+    costs: Costs = field(default_factory=Costs)
     at_once: int = 96
     progress: Callable[[Row], None] = lambda row: None
 
@@ -76,7 +89,11 @@ async def run_shard(plan: Plan, shard: Shard, tools: Tools) -> ShardResult:
     rows = await together(_reported(triplet, tools, begun) for triplet in triplets)
     counts = _accounted(triplets, rows)
     path = tools.rows / f"{shard.name}.parquet"
-    await asyncio.to_thread(lambda: write_table(to_table(rows), path))
+    try:
+        await asyncio.to_thread(lambda: write_table(to_table(rows), path))
+    except OSError as error:
+        why = error.strerror or error
+        raise OutputError(f"{path}: cannot write rows ({why}); make room and run again") from error
     return ShardResult(shard.name, counts, path)
 
 
@@ -91,11 +108,22 @@ async def annotate_triplet(triplet: Triplet, tools: Tools) -> Row:
         target = await look(triplet.target, "target", tools)
         row["target_digest"] = target.source_digest
         chain = await write_chain(tools.ask, tools.writer, reference, modification, target)
-        row.update(columns_of(chain))
-        evidence = Evidence(tools.writer, reference, target, modification, chain)
-        scores = await climb(tools.ask, evidence, tools.checks)
-        row.update(scores)
-        row["verdict"], row["reasons"] = verdict(scores, tools.thresholds)
+        row.update(chain_columns(chain))
+        evidence = Evidence(
+            tools.writer,
+            reference,
+            target,
+            modification,
+            chain,
+            await lookalikes(triplet, tools),
+            tools.embed,
+            tools.encoder,
+        )
+        first = await judge(evidence, tools)
+        judged = await second_chances(
+            tools.ask, first, lambda again: judge(again, tools), tools.chances, tools.guided
+        )
+        row.update(chain_columns(judged.evidence.chain) | judged_columns(judged))
     except (Dirty, ImageProblem, Unusable, Unanswered) as problem:
         row.update(verdict="quarantined", reasons=(problem.code,), detail=publishable_text(problem.detail))
     return Row.model_validate(row)
@@ -131,6 +159,29 @@ async def look(name: str | None, role: str, tools: Tools) -> Picture:
     return await asyncio.to_thread(tools.images.store, path)
 
 
+async def judge(evidence: Evidence, tools: Tools) -> Judged:
+    """The scores of one chain, as far as they can change its verdict, and the verdict."""
+
+    def decided(scores: Mapping[str, float | None]) -> bool:
+        return tools.early_stop and is_rejected(scores, tools.thresholds)
+
+    climbed = await climb(tools.ask, evidence, tools.checks, decided, tools.costs)
+    return Judged(evidence, climbed, *verdict(climbed.scores, tools.thresholds))
+
+
+async def lookalikes(triplet: Triplet, tools: Tools) -> tuple[tuple[str, Picture], ...]:
+    """The subset's other members with their pictures, where a check asks about them; those that are missing
+    or broken are left out: no fault of this triplet."""
+    if not any(check.name in LOOKALIKE_CHECKS for check in tools.checks):
+        return ()
+    found = []
+    for name in triplet.subset:
+        if name not in (triplet.reference, triplet.target) and name in tools.paths:
+            with suppress(ImageProblem):
+                found.append((name, await look(name, "look-alike", tools)))
+    return tuple(found)
+
+
 def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
     """The columns known before anything is looked at or asked; the others are empty."""
     return {
@@ -146,7 +197,6 @@ def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
         "modifications": triplet.modifications,
         "subset": triplet.subset,
         "positives": triplet.positives,
-        "also_matches": (),
         "native_id": triplet.native_id,
         "notes": triplet.notes,
         "caption": None,
@@ -156,8 +206,10 @@ def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
         "kept": (),
         "conclusion": None,
         "conclusion_claims": (),
-        "leak_claims": (),
-        "p_match": None,
+        **{column: None for check in CHECKS for column in check.columns},
+        **{column: () for check in CHECKS for column in check.details},
+        "skipped_checks": (),
+        "attempt": 0,
         "detail": None,
         "teacher": tools.writer.model,
         "teacher_sees_target": tools.writer.sees_target,
@@ -166,7 +218,7 @@ def blank_row(triplet: Triplet, tools: Tools) -> dict[str, Any]:
     }
 
 
-def columns_of(chain: Chain) -> dict[str, Any]:
+def chain_columns(chain: Chain) -> dict[str, Any]:
     """The published columns of a chain; texts are the claims joined with commas."""
     return {
         "caption": ", ".join(chain.caption.claims),
@@ -176,6 +228,19 @@ def columns_of(chain: Chain) -> dict[str, Any]:
         "kept": chain.reasoning.kept,
         "conclusion": ", ".join(chain.conclusion.claims),
         "conclusion_claims": chain.conclusion.claims,
+    }
+
+
+def judged_columns(judged: Judged) -> dict[str, Any]:
+    """What the checks found, the verdict, and which attempt it is about."""
+    return {
+        **judged.climbed.scores,
+        **judged.climbed.details,
+        "skipped_checks": judged.climbed.skipped,
+        "attempt": judged.attempt,
+        "verdict": judged.verdict,
+        "reasons": judged.reasons,
+        "teacher_sees_target": judged.evidence.writer.sees_target,
     }
 
 

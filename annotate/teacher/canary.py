@@ -1,4 +1,4 @@
-"""Proves, before a run, that a server does what the run relies on. At most six requests.
+"""Proves, before a run, that a server does what the run relies on. At most six requests if none fails.
 
 They go through the `openai` package, a second client that shares no code with the one that does the work,
 in the same body form. What is relied on: answers constrained to our JSON Schema (vLLM ignores a field it
@@ -31,6 +31,7 @@ from schemas.answers import CaptionAnswer, response_schema
 LETTERS = ("A", "B")
 TOP_LOGPROBS = 20
 WAIT_SECONDS = 300.0  # the first constrained answer compiles its grammar, a cold server its kernels
+PAUSES = (0.5, 2.0)  # seconds before a question is asked again after a fault that may pass
 CLEARLY_DIFFERENT = 1e-3  # in log-probability; a picture that is not looked at gives 0 up to rounding
 WORD_TOKENS = 96
 CAPTION_TOKENS = 128  # enough to differ in; a caption cut off here is no finding
@@ -89,6 +90,14 @@ def draw_pictures() -> tuple[Image.Image, Image.Image]:
     return disc, stripes
 
 
+class _Passing(Exception):
+    """A fault that may be gone at the next try; `refusal` is what to raise when it is not."""
+
+    def __init__(self, refusal: TeacherRefused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
 class _Canary:
     """The requests of one check, in order; counts them and remembers whether uuids work."""
 
@@ -101,7 +110,8 @@ class _Canary:
 
     async def sing(self) -> CanaryReport:
         disc, stripes = (_encoded(picture) for picture in draw_pictures())
-        await self.constrains_answers(disc)
+        if not await self.constrains_answers(disc):
+            await self.constrains_answers(disc, last=True)
         first = await self.letter_logprobs(disc, inline=True)
         again = await self.letter_logprobs(disc, inline=False)
         other = await self.letter_logprobs(stripes, inline=True)
@@ -115,8 +125,11 @@ class _Canary:
             )
         return CanaryReport(self.uuid_supported, self.reasons, apart, repeat, self.requests)
 
-    async def constrains_answers(self, picture: _Drawn) -> None:
-        """A schema with one allowed answer, a random word that the question does not mention."""
+    async def constrains_answers(self, picture: _Drawn, last: bool = False) -> bool:
+        """A schema with one allowed answer, a random word that the question does not mention.
+
+        One answer beside the schema may be an accident; the `last` one is refused.
+        """
         word = "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(12))
         claims = {"type": "array", "items": {"type": "string", "enum": [word]}, "minItems": 1, "maxItems": 1}
         schema = {
@@ -137,15 +150,16 @@ class _Canary:
                 " '{\"enable_thinking\":false}') or serve a model that does not think",
             )
         try:
-            obeyed = json.loads(message.content or "") == {"claims": [word]}
+            obeyed = bool(json.loads(message.content or "") == {"claims": [word]})
         except ValueError:
             obeyed = False
-        if not obeyed:
+        if not obeyed and last:
             raise self.refused(
                 f"does not constrain answers to a JSON Schema (it said {_quoted(message.content)})",
                 "serve with vLLM 0.12 or later (this is proved with 0.32), structured outputs on, or take a"
                 " provider that honours response_format json_schema",
             )
+        return obeyed
 
     async def letter_logprobs(self, picture: _Drawn, inline: bool) -> dict[str, float]:
         """Log-probabilities of the first token's candidates for the verifier's question."""
@@ -198,6 +212,17 @@ class _Canary:
             ) from error
 
     async def send(self, part: dict[str, Any], text: str, form: dict[str, Any]) -> ChatCompletion:
+        """A server with some faults is no reason to refuse a run that outlives them."""
+        for pause in (*PAUSES, None):
+            try:
+                return await self.send_once(part, text, form)
+            except _Passing as fault:
+                if pause is None:
+                    raise fault.refusal from fault
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def send_once(self, part: dict[str, Any], text: str, form: dict[str, Any]) -> ChatCompletion:
         self.requests += 1
         messages: Any = [  # the SDK's types know neither uuid nor an absent image
             {"role": "system", "content": self.prompts["system"].text},
@@ -218,16 +243,22 @@ class _Canary:
                 "see its log, or wait until it is idle",
             ) from error
         except openai.APIConnectionError as error:
-            raise self.refused(f"cannot be reached ({error.__cause__ or error})", "start it again") from error
+            what = f"cannot be reached ({error.__cause__ or error})"
+            raise _Passing(self.refused(what, "start it again")) from error
         except openai.APIStatusError as error:
-            raise self.refused(
+            refusal = self.refused(
                 f"answered HTTP {error.status_code}: {_quoted(error.message)}", _cure(error.status_code)
-            ) from error
-        if not isinstance(completed, ChatCompletion) or not completed.choices:
-            raise self.refused(
-                "answers something that is no chat completion", "give the URL of an OpenAI-compatible server"
             )
+            raise _Passing(refusal) if error.status_code >= 500 else refusal from error
+        except ValueError as error:  # status 200 and a body that is not JSON
+            raise _Passing(self.no_completion()) from error
+        if not isinstance(completed, ChatCompletion) or not completed.choices:
+            raise _Passing(self.no_completion())
         return completed
+
+    def no_completion(self) -> TeacherRefused:
+        what = "answers something that is no chat completion"
+        return self.refused(what, "give the URL of an OpenAI-compatible server")
 
     def refused(self, what: str, cure: str) -> TeacherRefused:
         return TeacherRefused(f"the teacher {self.model!r} at {self.url} {what}; {cure}")

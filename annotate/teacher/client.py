@@ -174,6 +174,11 @@ class TeacherClient:
         self.stats.cached_tokens += reply.cached_tokens
         return reply
 
+    def stop_sending(self) -> None:
+        """Nothing more goes out; requests that wait for a place raise `RunIncomplete`, the others go on."""
+        if self._pool is not None:
+            self._pool.stop(RunIncomplete("the run is ending; the same command goes on"))
+
     async def _tries(self, request: Request, course: _Course, avoid: Server | None) -> Reply:
         """Attempts until one is decisive; a hedge is the one that has a server to avoid."""
         self.stats.hedges += avoid is not None
@@ -197,7 +202,7 @@ class TeacherClient:
                 known = () if inline else server.images
                 data = wire.body(request, self._digest_of, self._bytes_of, known, self._uuids)
                 try:
-                    reply = await self._post(server, data, request.choices)
+                    reply = await self._post(server, data, request)
                 except _FAILURES as failure:
                     decision = classify(failure)
                     if not decision.unreachable:
@@ -284,17 +289,20 @@ class TeacherClient:
     def _bytes_of(self, picture: Picture) -> bytes:
         return self._images.encoded(picture).data
 
-    async def _post(self, server: Server, data: bytes, choices: tuple[str, ...]) -> Reply:
+    async def _post(self, server: Server, data: bytes, request: Request) -> Reply:
         if self._session is None:
             raise RuntimeError("use the client as `async with TeacherClient(…)`")
         self.stats.attempts += 1
-        url = f"{server.url}/chat/completions"
+        url = server.url + (path := wire.path(request))
         async with self._session.post(url, data=data, allow_redirects=False) as response:
             answer = await read_bounded(response)
             if response.status != 200:
                 message, param = wire.error_of(answer)
                 raise HttpStatus(response.status, message, param, response.headers.get("Retry-After"))
-        reply, model = wire.parse_reply(answer, choices)
+        if path == "/embeddings":
+            reply, model = wire.parse_embedding(answer)
+        else:
+            reply, model = wire.parse_reply(answer, request.choices)
         if server.reported_model and model and model != server.reported_model:
             raise BadReply("other_model", f"now answers as {model!r}, before {server.reported_model!r}")
         server.reported_model = server.reported_model or model

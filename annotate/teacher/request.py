@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+ENCODE_TEXT, ENCODE_PICTURE = "encode_text", "encode_picture"
+"""Stages of requests to an image-text encoder; the reply's text is the vector as JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:

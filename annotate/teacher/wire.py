@@ -1,4 +1,4 @@
-"""The OpenAI chat-completions form of a request and its reply: bytes out, bytes in, no network."""
+"""The OpenAI form of a request and its reply, chat or embeddings: bytes out, bytes in, no network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 from functools import lru_cache
 from typing import Any, Protocol
 
-from annotate.teacher.request import Picture, Reply, Request
+from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Picture, Reply, Request
 from annotate.teacher.retry import BadReply
 from annotate.text import plain
 
@@ -61,6 +61,12 @@ def body(
             messages.append({"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]})
         else:
             messages.append({"role": turn.role, "content": turn.text})
+    if request.stage == ENCODE_TEXT:
+        text = "\n".join(turn.text for turn in request.turns)
+        return _json({"model": request.model, "input": text, "truncate_prompt_tokens": -1})
+    if request.stage == ENCODE_PICTURE:
+        pictures = [image(picture) for turn in request.turns for picture in turn.pictures]
+        return _json({"model": request.model, "messages": [{"role": "user", "content": pictures}]})
     form: dict[str, Any] = {
         "model": request.model,
         "messages": messages,
@@ -76,6 +82,28 @@ def body(
             "type": "json_schema",
             "json_schema": {"name": request.stage, "schema": _schema(request.schema_json), "strict": True},
         }
+    return _json(form)
+
+
+def path(request: Request) -> str:
+    """Where the request goes below the server's /v1."""
+    return "/embeddings" if request.stage in (ENCODE_TEXT, ENCODE_PICTURE) else "/chat/completions"
+
+
+def parse_embedding(data: bytes) -> tuple[Reply, str]:
+    """The vector as JSON text, and the model's name as the server reports it. Raises `BadReply`."""
+    form = _json_object(data)
+    entries = form.get("data")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    vector = first.get("embedding") if isinstance(first, dict) else None
+    if not isinstance(vector, list) or not all(isinstance(value, float | int) for value in vector):
+        raise BadReply("no_choice", "an answer without data[0].embedding")
+    model = form.get("model")
+    text = json.dumps([round(value, 6) for value in vector], separators=(",", ":"))
+    return Reply(text, "stop"), model if isinstance(model, str) else ""
+
+
+def _json(form: dict[str, Any]) -> bytes:
     return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sample.teacher.recipe import export_newest, train_teacher
 
         if arguments.command == "export":
-            export_newest(arguments.work, arguments.out, PROMPTS)
+            export_newest(arguments.work, arguments.out)
         else:
             train_teacher(
                 arguments.work,

@@ -21,7 +21,7 @@ from sample.teacher.talk import IMAGE_START
 STAGE_NAMES = ("caption", "reasoning", "conclusion")
 # Most answer tokens are certain, so their mean loss is small beside the verdicts'; without weight it drowns.
 ANSWER_WEIGHT = 3.0
-VERDICT_WEIGHT = 0.5
+VERDICT_WEIGHT = 1.0
 CLAIM_WEIGHT = 0.3
 SHOWN_WEIGHT = 0.2
 JUDGE_SIZE = 1 + sum(SHOWN_SIZES)
@@ -180,7 +180,9 @@ def _claims(sums: Sums, judge: nn.Linear, lessons: Sequence[Lesson], hidden: Ten
         told[:, 0], truths, weight, reduction="sum"
     )
     sums.claim_count += len(truths)
-    sums.note("claims", ((told[:, 0] > 0) == (truths > 0.5)).float().tolist())
+    right = ((told[:, 0] > 0) == (truths > 0.5)).float().tolist()
+    for row, hit in zip(rows.tolist(), right, strict=True):
+        sums.note(f"judge_{lessons[row].kind}", [hit])
     for number, part in enumerate(told[:, 1:].split(SHOWN_SIZES, -1)):
         if bool((classes[:, number] != UNASKED).any()):
             sums.shown = sums.shown + F.cross_entropy(

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from sample import world
 from sample.claim_words import reworded
-from sample.teacher.draw import draw_statement, draw_triplet, shown
+from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, shown, spoilt
 from sample.teacher.talk import Spoken, Talk
-from sample.vocabulary import ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,7 @@ class Mix:
     follows: int = 8
     covers: int = 8
     blank: int = 2
+    swapped: float = 0.5  # share of questions with the letters the other way round
 
 
 @dataclass(slots=True)
@@ -51,6 +51,9 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
     def any_picture() -> int:
         return rng.randrange(shown_count)
 
+    def swapped() -> bool:
+        return rng.random() < mix.swapped
+
     for _ in range(mix.captions):
         k = any_picture()
         lessons.append(Lesson("caption", talk.caption(world.claims(looks[k])), k))
@@ -68,17 +71,17 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
         lessons.append(Lesson("echo", spoken, any_picture()))
     for _ in range(mix.statements):
         k = any_picture()
-        lessons.append(Lesson("verify", _statement(rng, talk, looks[k]), k))
+        lessons.append(Lesson("verify", _statement(rng, talk, looks[k], swapped()), k))
     for _ in range(mix.edits):
         k = any_picture()
         edit, truth = draw_shown_edit(rng, looks[k])
-        lessons.append(Lesson("edit", talk.edit_shown(edit, truth, rng.random() < 0.5), k))
+        lessons.append(Lesson("edit", talk.edit_shown(edit, truth, swapped()), k))
     for _ in range(mix.follows):
         k = any_picture()
-        lessons.append(Lesson("follows", _follows(rng, talk, looks[k]), k))
+        lessons.append(Lesson("follows", _follows(rng, talk, looks[k], swapped()), k))
     for _ in range(mix.covers):
         k = any_picture()
-        lessons.append(Lesson("covers", _covers(rng, talk, looks[k]), k))
+        lessons.append(Lesson("covers", _covers(rng, talk, looks[k], swapped()), k))
     for k in range(shown_count, len(looks)):
         claims, _ = draw_statement(rng, looks[k])
         lessons.append(Lesson("blank", talk.verification(claims, None, rng.random() < 0.5), k))
@@ -89,87 +92,26 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
     return lessons
 
 
-def _statement(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
+def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     claims, truths = draw_statement(rng, look)
     classes = [shown(look, claim) for claim in claims]
     if rng.random() < 0.2:
         claims = [reworded(rng, claim) for claim in claims]
-    spoken = talk.verification(claims, truths, rng.random() < 0.5)
-    spoken.claim_shown = classes
-    return spoken
+    return talk.verification(claims, truths, swapped, classes)
 
 
-def draw_shown_edit(rng: random.Random, look: world.Look) -> tuple[world.Edit, bool]:
-    """An edit that may have led to this look, or has not; half of them are true.
-
-    The wrong ones are mostly near: one attribute of the value differs, or the object is still there.
-    """
-    if rng.random() < 0.5:
-        before = world.apply(look, world.draw_edits(rng, look, 1))
-        edit = rng.choice(world.differences(before, look))
-        return edit, True
-    if rng.random() < 0.6:
-        other = world.one_attribute_neighbour(rng, look)
-    else:
-        other = world.apply(look, world.draw_edits(rng, look, 1))
-    edit = rng.choice(world.differences(look, other))
-    old = edit.old
-    if rng.random() < 0.5:
-        before = world.apply(other, world.draw_edits(rng, other, 1))
-        changed = [e for e in world.differences(before, other) if e.aspect == edit.aspect]
-        old = changed[0].old if changed else old
-    return world.Edit(edit.aspect, old, edit.new), False
+def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
+    case = draw_settled(rng, look if rng.random() < 0.5 else world.draw_look(rng, look.domain))
+    claim = reworded(rng, case.claim) if rng.random() < 0.5 else case.claim
+    return talk.follows(world.claims(case.reference), case.modification, claim, case.settled, swapped)
 
 
-def _follows(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
-    """A claim of the blind conclusion (settled), or one that only the target could tell (unsettled)."""
-    told = look if rng.random() < 0.5 else world.draw_look(rng, look.domain)
-    edits, text = draw_triplet(rng, told)
-    wanted = world.apply(told, edits)
-    settled = rng.random() < 0.5
-    if settled:
-        pool = world.claims(wanted)
-        fresh = [claim for claim in pool if claim not in world.claims(told)]
-        claim = rng.choice(fresh if fresh and rng.random() < 0.5 else pool)
-    else:
-        target = world.apply(wanted, world.draw_unmentioned(rng, told, edits))
-        pool = [claim for claim in world.claims(target) if claim not in world.claims(wanted)]
-        # What was before the edit is not settled either, though the picture shows it.
-        stale = [claim for claim in world.claims(told) if claim not in world.claims(wanted)]
-        claim = rng.choice(stale if stale and (not pool or rng.random() < 0.25) else pool or stale)
-    if rng.random() < 0.5:
-        claim = reworded(rng, claim)
-    return talk.follows(world.claims(told), text, claim, settled, rng.random() < 0.5)
-
-
-def _covers(rng: random.Random, talk: Talk, look: world.Look) -> Spoken:
+def _covers(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     """The edits of the request, or the same with one left out, one more, one of another value or aspect."""
     told = look if rng.random() < 0.5 else world.draw_look(rng, look.domain)
     edits, text = draw_triplet(rng, told)
-    right = rng.random() < 0.5
-    stated = list(edits)
-    if not right:
-        stated = spoilt(rng, told, stated)
-    return talk.covers(world.claims(told), text, stated, right, rng.random() < 0.5)
-
-
-def spoilt(rng: random.Random, look: world.Look, edits: Sequence[world.Edit]) -> list[world.Edit]:
-    """The edits with one dropped, invented, reversed or given another value."""
-    kind = rng.choice(
-        ["drop", "invent", "value", "value", "reverse"] if len(edits) > 1 else ["invent", "value"]
-    )
-    place = rng.randrange(len(edits))
-    edit = edits[place]
-    if kind == "drop":
-        return [e for e in edits if e is not edit]
-    if kind == "invent":
-        free = world.draw_unmentioned(rng, look, edits, n=1)
-        if free:
-            return world.in_order(look.domain, [*edits, *free])
-    if kind == "reverse" and ABSENT not in (edit.old, edit.new):
-        return [world.Edit(e.aspect, e.new, e.old) if e is edit else e for e in edits]
-    other = world.one_value_off(rng, edit)
-    return [other if e is edit else e for e in edits]
+    stated = edits if rng.random() < 0.5 else spoilt(rng, told, edits)
+    return talk.covers(world.claims(told), text, stated, edits, swapped)
 
 
 def _related(rng: random.Random, looks: Sequence[world.Look], count: int) -> tuple[int, int]:

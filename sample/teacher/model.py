@@ -66,13 +66,20 @@ def build_config(
 
 
 def build_model(config: Idefics3Config) -> Idefics3ForConditionalGeneration:
-    """A freshly initialised model; residual outputs scaled down as in GPT-2."""
+    """A freshly initialised model.
+
+    Token embeddings have unit scale and layers begin by adding next to nothing, so that a token's identity
+    stays in the residual stream: with transformers' small embeddings the first layer drowned it (1 : 1000
+    after training), and nothing could be copied from the context.
+    """
     model = Idefics3ForConditionalGeneration(config)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2 and "layers" in name:
             nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5 * 0.6)
             if name.endswith(("out_proj.weight", "o_proj.weight", "fc2.weight", "down_proj.weight")):
                 nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5 * 0.2)
+    nn.init.normal_(model.model.text_model.embed_tokens.weight, std=1.0)
+    nn.init.normal_(model.lm_head.weight, std=0.02)
     nn.init.normal_(model.model.vision_model.embeddings.patch_embedding.weight, std=768**-0.5)
     nn.init.normal_(model.model.connector.modality_projection.proj.weight, std=768**-0.5 * 0.5)
     return model

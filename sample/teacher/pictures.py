@@ -17,6 +17,8 @@ from sample import world
 
 CHUNK = 1000
 SIDE = 128
+# The last pictures of each domain are never trained on.
+HELD_OUT = 1000
 # Far from any seed that a default of `make sample` uses.
 SEED = 10_000
 

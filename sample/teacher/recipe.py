@@ -1,9 +1,8 @@
-"""The whole recipe: pictures, tokenizer, vision phase, language phases, export. Each part resumes."""
+"""The whole recipe: pictures, tokenizer, vision phase, language phase, export. Each part resumes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +13,12 @@ from annotate.errors import InputError, UsageError
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS, build_tokenizer
 from sample.teacher.export import export
+from sample.teacher.language_phase import LanguagePhase, LanguagePlan
+from sample.teacher.loop import Budget, run
 from sample.teacher.model import build_config, build_model
-from sample.teacher.pictures import CHUNK, open_pictures, render_all
-from sample.teacher.train import Data, Plan, Trainer
-
-
-def plans(minutes: float) -> tuple[tuple[str, Plan], ...]:
-    """The phases by checkpoint name: vision, then language with the tower frozen, then all together."""
-    return (
-        ("vision", Plan("vision", 0.3 * minutes, (40, 88), seed=1_000_000)),
-        (
-            "language",
-            Plan(
-                "language",
-                0.3 * minutes,
-                (28, 64),
-                blank=2,
-                statements=1.25,
-                echoes=28,
-                lr=0.006,
-                small_lr=0.0015,
-                vision_share=0.0,
-                dense_weight=0.0,
-                seed=1_000_001,
-            ),
-        ),
-        (
-            "together",
-            Plan(
-                "language",
-                0.4 * minutes,
-                (24, 56),
-                blank=2,
-                extra=24,
-                statements=0.75,
-                whole=0.55,
-                echoes=28,
-                lr=0.004,
-                small_lr=0.001,
-                vision_share=0.5,
-                dense_weight=0.5,
-                seed=1_000_002,
-            ),
-        ),
-    )
+from sample.teacher.pictures import CHUNK, SEED, open_pictures, render_all
+from sample.teacher.talk import Talk
+from sample.teacher.vision_phase import VisionPhase, VisionPlan
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -71,30 +32,29 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def train_teacher(
     work: Path, out: Path, prompts: Path, minutes: float, count: int, init: Path | None, threads: int
 ) -> None:
-    """Train for so many minutes and export; finished parts found in `work` are not repeated."""
+    """Train for so many minutes and export; finished parts found in `work` are not repeated.
+
+    A third of the time goes to the vision tower, the rest to the decoder. `init` starts from an exported
+    teacher of the same tokenizer.
+    """
     if count % CHUNK or count < 2 * CHUNK:
         raise UsageError(f"--pictures takes a multiple of {CHUNK}, at least {2 * CHUNK}; got {count}")
     torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
     work.mkdir(parents=True, exist_ok=True)
     render_all(work / "pictures", count, processes=threads)
     if not (work / "tokenizer").exists():
         tokenizer = load_tokenizer(init) if init else build_tokenizer(prompts)
         tokenizer.save_pretrained(work / "tokenizer")
     tokenizer = load_tokenizer(work / "tokenizer")
-    data = Data([open_pictures(work / "pictures", domain, count) for domain in DOMAINS])
-    before: Path | None = None
-    for name, plan in plans(minutes):
-        trainer = Trainer(plan, data, tokenizer, prompts)
-        checkpoint = work / f"{name}.safetensors"
-        if checkpoint.exists():
-            trainer.resume(checkpoint)
-        elif before is not None:
-            optim.load_modules(before, trainer.modules)
-        elif init is not None:
-            trainer.model.load_state_dict(load_model(init).state_dict())
-        trainer.run(checkpoint)
-        before = checkpoint
-        export(trainer.model, tokenizer, out)
+    pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
+    model = load_model(init) if init else build_model(build_config(tokenizer))
+    seen = VisionPhase(model, pictures, VisionPlan())
+    run(seen, Budget(minutes / 3), work / "vision.safetensors")
+    talk = Talk(tokenizer, prompts)
+    told = LanguagePhase(model, talk, pictures, work / "images", LanguagePlan())
+    run(told, Budget(2 * minutes / 3), work / "language.safetensors")
+    export(model, tokenizer, out)
 
 
 def load_model(folder: Path) -> Idefics3ForConditionalGeneration:
@@ -104,15 +64,12 @@ def load_model(folder: Path) -> Idefics3ForConditionalGeneration:
     return Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
 
 
-def export_newest(
-    work: Path, out: Path, prompts: Path, names: Sequence[str] = ("together", "language")
-) -> None:
-    """Export the furthest checkpoint in `work`."""
-    for name in names:
-        if (work / f"{name}.safetensors").exists():
-            tokenizer = load_tokenizer(work / "tokenizer")
-            model = build_model(build_config(tokenizer))
-            optim.load_modules(work / f"{name}.safetensors", {"model": model})
-            export(model, tokenizer, out)
-            return
-    raise InputError(f"{work} holds no checkpoint of the language phase: run train first")
+def export_newest(work: Path, out: Path) -> None:
+    """Export the newest checkpoint of the language phase in `work`."""
+    checkpoint = work / "language.safetensors"
+    if not checkpoint.exists():
+        raise InputError(f"{work} holds no checkpoint of the language phase: run train first")
+    tokenizer = load_tokenizer(work / "tokenizer")
+    model = build_model(build_config(tokenizer))
+    optim.load_modules(checkpoint, {"model": model})
+    export(model, tokenizer, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +10,15 @@ from typing import Final
 from transformers import PreTrainedTokenizerFast
 
 from sample import world
+from sample.teacher.draw import SHOWN_SIZES, UNASKED
 from sample.teacher.model import IMAGE_TOKENS
-from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, MEANINGS, ROLES
+from sample.teacher.spelling import MEANINGS, compact, edit_text
+from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, ROLES
 
 SYSTEM, USER, ASSISTANT = ROLES
+NOT_SHOWN: Final = (UNASKED,) * len(SHOWN_SIZES)
 # Where the image tokens stand: after system role, system prompt, user role, fake token, global tag.
 IMAGE_START: Final = 5
-
-
-def compact(answer: object) -> str:
-    """Canonical compact JSON, which is also what guided decoding emits."""
-    return json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -126,32 +123,35 @@ class Talk:
         made.add(self.answer({"claims": world.claims(target or world.apply(look, edits))}), 3)
         return made
 
-    def verification(self, statement: Sequence[str], truths: Sequence[bool] | None, swapped: bool) -> Spoken:
-        """One verify question; `truths` None (blank picture) asks for even odds."""
+    def verification(
+        self,
+        statement: Sequence[str],
+        truths: Sequence[bool] | None,
+        swapped: bool,
+        classes: Sequence[tuple[int, ...]] = (),
+    ) -> Spoken:
+        """One verify question; `truths` None (blank picture) asks for even odds.
+
+        `classes` say what the picture shows of each claim's aspect (see `draw.shown`).
+        """
         made = Spoken()
         made.add(self.prefix)
-        before, after = self._frame("verify", swapped)
-        made.add(before)
+        self._open(made, "verify", "statement")
         for number, claim in enumerate(statement):
-            last = number == len(statement) - 1
-            made.add(self.encode(claim if number == 0 else " " + claim))
-            made.claim_ends.append(len(made.ids) - 1)
-            if not last:
+            if number:
                 made.add(self.ids(","))
-        made.add(after)
-        if truths is None:
-            made.claim_ends = []
-            made.verdict = 0.5
-        else:
-            made.claim_truths = list(truths)
-            made.verdict = float(all(truths) != swapped)
-        return made
+            truth = None if truths is None else truths[number]
+            text = claim if number == 0 else " " + claim
+            self._state(made, text, truth, classes[number] if classes else NOT_SHOWN)
+        return self._ask(made, "verify", "statement", None if truths is None else all(truths), swapped)
 
     def edit_shown(self, edit: world.Edit, truth: bool | None, swapped: bool) -> Spoken:
         """Does the picture show what the edit leads to? None (blank picture) asks for even odds."""
         made = Spoken()
         made.add(self.prefix)
-        return self._ask(made, "verify_edit", truth, swapped, edit=edit_text(edit))
+        self._open(made, "verify_edit", "edit")
+        self._state(made, edit_text(edit), truth)
+        return self._ask(made, "verify_edit", "edit", truth, swapped)
 
     def follows(
         self, claims: Sequence[str], modification: str, claim: str, truth: bool, swapped: bool
@@ -159,33 +159,58 @@ class Talk:
         """Is `claim` settled by the picture described by `claims` and the request?"""
         made = self.caption(claims, seen=False)
         made.add(self.user)
-        return self._ask(made, "follows", truth, swapped, modification=modification, claim=claim)
+        self._open(made, "follows", "claim", modification=modification)
+        self._state(made, claim, truth)
+        return self._ask(made, "follows", "claim", truth, swapped)
 
     def covers(
         self,
         claims: Sequence[str],
         modification: str,
         edits: Sequence[world.Edit],
-        truth: bool,
+        asked: Sequence[world.Edit],
         swapped: bool,
     ) -> Spoken:
-        """Are `edits` exactly what the request asks of the picture described by `claims`?"""
+        """Are `edits` exactly what was `asked` of the picture described by `claims`?"""
         made = self.caption(claims, seen=False)
         made.add(self.user)
-        text = "; ".join(map(edit_text, edits))
-        return self._ask(made, "covers", truth, swapped, modification=modification, edits=text)
+        self._open(made, "covers", "edits", modification=modification)
+        for number, edit in enumerate(edits):
+            if number:
+                made.add(self.ids(";"))
+            self._state(made, (" " if number else "") + edit_text(edit), edit in asked)
+        return self._ask(made, "covers", "edits", set(edits) == set(asked), swapped)
 
-    def _ask(self, made: Spoken, prompt: str, truth: bool | None, swapped: bool, **values: str) -> Spoken:
-        first, second = MEANINGS[prompt][::-1] if swapped else MEANINGS[prompt]
-        options = {"first": "A", "second": "B", "first_meaning": first, "second_meaning": second}
-        made.add([*self.fill(prompt, **values, **options), *self.assistant])
+    def _open(self, made: Spoken, prompt: str, last: str, **values: str) -> None:
+        """The question's text before its last foreign text."""
+        text = self.prompts[prompt].split("{{" + last + "}}")[0]
+        for name, value in values.items():
+            text = text.replace("{{" + name + "}}", value)
+        made.add(self.encode(text))
+
+    def _state(self, made: Spoken, text: str, truth: bool | None, shown: tuple[int, ...] = NOT_SHOWN) -> None:
+        """A statement; the judge practises at its last token."""
+        made.add(self.encode(text))
+        self._judge(made, len(made.ids) - 1, truth, shown)
+
+    def _ask(self, made: Spoken, prompt: str, last: str, truth: bool | None, swapped: bool) -> Spoken:
+        # The token that closes the statement has read all of it, and not yet the order of the letters.
+        self._judge(made, len(made.ids), truth, NOT_SHOWN)
+        made.add([*self.ids(self._end(prompt, last, swapped)), *self.assistant])
         made.verdict = 0.5 if truth is None else float(truth != swapped)
         return made
 
-    def _frame(self, prompt: str, swapped: bool) -> tuple[list[int], list[int]]:
-        """A one-letter question's tokens before and after its statement."""
+    @staticmethod
+    def _judge(made: Spoken, place: int, truth: bool | None, shown: tuple[int, ...]) -> None:
+        if truth is not None:
+            made.claim_ends.append(place)
+            made.claim_truths.append(truth)
+            made.claim_shown.append(shown)
+
+    def _end(self, prompt: str, last: str, swapped: bool) -> str:
+        """A one-letter question's text after its last foreign text."""
         first, second = MEANINGS[prompt][::-1] if swapped else MEANINGS[prompt]
-        text = self.prompts[prompt]
+        text = self.prompts[prompt].split("{{" + last + "}}")[1]
         for name, value in (
             ("first", "A"),
             ("second", "B"),
@@ -193,10 +218,4 @@ class Talk:
             ("second_meaning", second),
         ):
             text = text.replace("{{" + name + "}}", value)
-        before, after = text.split("{{statement}}")
-        return self.ids(before), [*self.ids(after), *self.assistant]
-
-
-def edit_text(edit: world.Edit) -> str:
-    """An edit as the questions about edits spell it."""
-    return f"{edit.aspect}: {edit.old} to {edit.new}"
+        return text

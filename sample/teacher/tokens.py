@@ -13,6 +13,8 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from sample.teacher.spelling import MEANINGS
+
 PAD, EOS, IMAGE = "<pad>", "<end_of_utterance>", "<image>"
 FAKE, GLOBAL = "<fake_token_around_image>", "<global-img>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -29,13 +31,6 @@ GLUE = (
     '"}],"kept":["',
     '"}],"kept":[]}',
 )
-# What the two letters mean in each one-letter question; asked in both orders.
-MEANINGS = {
-    "verify": ("match", "mismatch"),
-    "verify_edit": ("match", "mismatch"),
-    "follows": ("settled", "unsettled"),
-    "covers": ("exact", "inexact"),
-}
 ORDERS = tuple(
     f"A. {first}\nB. {second}"
     for pair in dict.fromkeys(MEANINGS.values())

@@ -16,23 +16,31 @@ from schemas.row import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TARGETS = "help setup sample sample-models annotate select train-eval ui serve-teacher check test lint clean"
+TARGETS = (
+    "help setup sample sample-models annotate select train-eval prove ui serve-teacher soak crash check test "
+    "lint clean"
+)
 VARIABLES = (
-    "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET "
-    "ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES THRESHOLDS"
+    "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL "
+    "TEACHER_SEES_TARGET ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL "
+    "THRESHOLDS"
 )
 TRAIN_EVAL_VARIABLES = "DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS"
 MANIFEST = (
     "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files "
-    "versions"
+    "versions checks costs precision"
 )
 COLUMNS = (
     "triplet_id dataset split category reference reference_digest target target_digest modification "
     "modifications subset positives also_matches native_id notes caption edits kept rationale conclusion "
-    "leak_claims verdict reasons teacher teacher_sees_target prompt_version source p_match"
+    "leak_claims verdict reasons teacher teacher_sees_target prompt_version source p_match form coherent "
+    "carried p_covers p_grounded p_edits kept_share round_trip margin p_settled no_leak form_findings "
+    "claim_grounded claim_match claim_leak skipped_checks attempt"
 )
 CODES = (
-    "target_mismatch missing_image undecodable_image image_too_large empty_modification exact_repeat "
+    "malformed_text incoherent_edits not_carried_over edits_mismatch caption_ungrounded target_mismatch "
+    "edit_not_shown target_unlike not_found_again fits_lookalike unsettled_claim leaked_claim not_measured "
+    "missing_image undecodable_image image_too_large empty_modification exact_repeat "
     "caption_invalid reasoning_invalid conclusion_invalid answer_cut_off teacher_refused no_answer "
     "context_too_long image_rejected"
 )

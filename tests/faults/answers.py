@@ -14,8 +14,11 @@ Json = dict[str, Any]
 
 
 def question_key(form: Json) -> str:
-    """sha256 of the question; an image counts by its uuid, whether or not its bytes came along."""
-    return hashlib.sha256(json.dumps(_without_bytes(form), sort_keys=True).encode()).hexdigest()
+    """sha256 of the question; an image counts by its uuid, whether or not its bytes came along.
+
+    A repair turn is the question that it repairs: this teacher, asked again, says what it meant to say.
+    """
+    return hashlib.sha256(json.dumps(_repaired(_without_bytes(form)), sort_keys=True).encode()).hexdigest()
 
 
 def completion(form: Json, key: str) -> Json:
@@ -90,6 +93,16 @@ def images_of(form: Json) -> list[tuple[str, bool]]:
             if part.get("type") == "image_url":
                 found.append((part.get("uuid") or "", part.get("image_url") is not None))
     return found
+
+
+def _repaired(form: Json) -> Json:
+    """The form without a repair turn (the bad answer and the words about it), as it was asked at first."""
+    named = form.get("response_format", {}).get("json_schema", {})
+    name = named.get("name", "")
+    if not name.endswith("_repair"):
+        return form
+    asked = {"type": "json_schema", "json_schema": named | {"name": name.removesuffix("_repair")}}
+    return form | {"messages": form["messages"][:-2], "response_format": asked}
 
 
 def _without_bytes(form: Json) -> Json:

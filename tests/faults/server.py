@@ -41,6 +41,7 @@ class State:
     healthy: bool = True
     model: str = ""
     slow: float = 0.3
+    delay: float = 0.0
     hang: float = 3600.0
     capacity: int = 8
     metrics: str = ""
@@ -228,6 +229,8 @@ async def _chat(request: web.Request) -> web.StreamResponse:
                 message = f"Cache miss for image at index {index} but data is not provided."
                 return await _error(400, message)(state, request, form, key)
         state.images.update(uuid for uuid, inline in pictures if inline)
+        if state.delay:
+            await asyncio.sleep(state.delay)
         state.answered[key] += 1
         answer = completion(form, key)
         if state.model:
@@ -271,6 +274,7 @@ async def _stats(request: web.Request) -> web.StreamResponse:
             "answered_twice": state.answered.total() - len(state.answered),
             "faults": dict(state.faults),
             "bytes_in": state.bytes_in,
+            "in_flight": state.in_flight,
             "most_in_flight": state.most_in_flight,
         }
     )
@@ -332,8 +336,9 @@ async def _main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rates", type=_rates, default={}, help="of /mixed/v1, like http500=0.05,reset=0.02")
     parser.add_argument("--hang", type=float, default=3600.0, help="seconds that a hanging answer takes")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds that a good answer takes")
     given = parser.parse_args()
-    state = State(seed=given.seed, rates=given.rates, hang=given.hang)
+    state = State(seed=given.seed, rates=given.rates, hang=given.hang, delay=given.delay)
     async with serving(state, given.port) as url:
         print(url, flush=True)
         await asyncio.Event().wait()

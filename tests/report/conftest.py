@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from annotate.checks import CHECKS
 from annotate.tables import to_table, write_table
 from schemas.answers import Edit
-from schemas.manifest import Counts, Manifest
+from schemas.manifest import CheckCost, Counts, Manifest
 from schemas.row import Row
 
 MakeRow = Callable[..., Row]
@@ -38,7 +39,6 @@ def make_row() -> MakeRow:
             "modifications": ("make the ball blue",),
             "subset": (),
             "positives": (),
-            "also_matches": (),
             "native_id": str(number),
             "notes": (),
             "caption": "red ball, sand background",
@@ -48,7 +48,10 @@ def make_row() -> MakeRow:
             "kept": ("background",),
             "conclusion": "blue ball, sand background",
             "conclusion_claims": ("blue ball", "sand background"),
-            "leak_claims": (),
+            **{column: None for check in CHECKS for column in check.columns},
+            **{column: () for check in CHECKS for column in check.details},
+            "skipped_checks": (),
+            "attempt": 0,
             "p_match": 0.99,
             "verdict": "accepted",
             "reasons": (),
@@ -120,6 +123,9 @@ def publish(tmp_path: Path) -> Publish:
             "prompts": {"caption": "e" * 64},
             "prompt_version": "c" * 64,
             "thresholds": {"p_match": 0.95},
+            "checks": ("target_match",),
+            "costs": {"target_match": CheckCost(requests=4, seconds=0.5)},
+            "precision": None,
             "reasons": dict(sorted(Counter(code for row in rows for code in row.reasons).items())),
             "files": {},
             "versions": {"python": "3.11"},

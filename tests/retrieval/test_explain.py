@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.encode import EncodedQueries
 from retrieval.evaluate import Choices, Evaluation, measure, open_eval_sets
-from retrieval.explain import NO_CHAIN, by_kind, edit_kinds, explain, write_csv, write_page
+from retrieval.explain import NO_CHAIN, Explained, by_kind, edit_kinds, explain, write_csv, write_page
 from tests.retrieval import tiny_world
 
 CHAIN = (
@@ -42,3 +42,11 @@ def test_every_query_is_explained_worst_first_with_the_rank_of_its_protocol(tmp_
     page = write_page(tmp_path / "a.html", explained, eval_set, "<b>title", "fit448-q90-v1").read_text()
     assert "<script>" not in page and "&lt;script&gt;" in page and "<b>title" not in page
     assert page.count("<section") == 12
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_written_as_text(tmp_path: Path) -> None:
+    hostile = Explained("cirr/val/1", "=a", "+b", "=HYPERLINK(0)", "@SUM(1)", ("-x",), 3, (("=c", 0.5),))
+    (row,) = csv.DictReader(write_csv(tmp_path / "a.csv", [hostile]).open())
+    texts = [row[name] for name in ("reference", "target", "modification", "edit_kinds", "best", "chain")]
+    assert all(text.startswith("'") for text in texts)
+    assert (row["triplet_id"], row["rank"]) == ("cirr/val/1", "3")

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from annotate.checks import CHECKS
 from annotate.datasets import annotation_digest
 from annotate.shards.plan import job_digest
 from annotate.tables import to_table, write_table
@@ -97,7 +98,6 @@ def row(index: int, root: Path, **changes: Any) -> Row:
         "modifications": (f"make it {new}",),
         "subset": tuple(names),
         "positives": (),
-        "also_matches": (),
         "native_id": str(index),
         "notes": (),
         "caption": f"{old} picture",
@@ -107,8 +107,10 @@ def row(index: int, root: Path, **changes: Any) -> Row:
         "kept": (),
         "conclusion": f"{new} picture",
         "conclusion_claims": (f"{new} picture",),
-        "leak_claims": (),
-        "p_match": 0.99,
+        **{column: 1.0 for check in CHECKS for column in check.columns},
+        **{column: () for check in CHECKS for column in check.details},
+        "skipped_checks": (),
+        "attempt": 0,
         "verdict": "accepted",
         "reasons": (),
         "detail": None,
@@ -171,6 +173,9 @@ def published(out: Path, images: Path, rows: int = 12, **changes: Any) -> Path:
         "prompts": {},
         "prompt_version": "0",
         "thresholds": {},
+        "checks": (),
+        "costs": {},
+        "precision": None,
         "reasons": {},
         "files": {"train/part-00000.parquet": file},
         "versions": {},

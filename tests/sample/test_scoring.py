@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from annotate.calibration.labels import read_labels
 from sample.__main__ import main
-from sample.score_report import score_run, summary
+from sample.score_report import Report, Scored, score_run, summary, write_labels
 from sample.scoring import Marks, mark, truth_of
 
 REFERENCE = {
@@ -243,3 +244,14 @@ def test_score_refuses_a_folder_without_rows(tmp_path: Path, capsys: pytest.Capt
     _, truth = _run(tmp_path, *_many())
     assert main(["score", str(tmp_path / "nothing"), "--truth", str(truth)]) == 2
     assert "no rows" in capsys.readouterr().err
+
+
+def test_truth_is_written_as_labels_of_the_annotated_rows(tmp_path: Path) -> None:
+    marks = _mark()
+    rows = tuple(
+        Scored(f"cirr/train/{n}", verdict, (), (), 0, None, marks)
+        for n, verdict in enumerate(("accepted", "quarantined"))
+    )
+    write_labels(Report(rows, 0), tmp_path / "labels.jsonl")
+    (label,) = read_labels(tmp_path / "labels.jsonl")
+    assert (label.triplet_id, label.person, label.right) == ("cirr/train/0", "truth", marks.row)

@@ -52,9 +52,7 @@ def test_the_base_describes_pictures_that_it_never_saw(domain: world.Domain) -> 
     pictures = shown(domain, 24)
     turns = [model.reader.user_turn(picture, "Describe it.") for _, picture in pictures]
     said = [model.reader.text(ids) for ids in model.write_chains(turns, 100)]
-    right = [
-        text == ", ".join(world.claims(look)) for text, (look, _) in zip(said, pictures, strict=True)
-    ]
+    right = [text == ", ".join(world.claims(look)) for text, (look, _) in zip(said, pictures, strict=True)]
     assert np.mean(right) >= 0.5
 
 

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from sample import world
-from sample.teacher.draw import draw_statement, draw_triplet
+from sample.claim_words import reworded
+from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, spoilt
 
 
 @pytest.mark.parametrize("domain", ["garments", "scenes"])
@@ -32,3 +33,50 @@ def test_drawn_triplets_have_one_to_four_asked_changes_and_a_text(domain: world.
         assert text.strip() == text and text
         assert 1 <= len(edits) <= 8
         assert world.apply(look, edits) != look
+
+
+@pytest.mark.parametrize("domain", ["garments", "scenes"])
+def test_an_edit_is_shown_exactly_when_the_look_has_the_value_after(domain: world.Domain) -> None:
+    rng = random.Random(f"{domain}-edits")
+    truths = []
+    for _ in range(800):
+        look = world.draw_look(rng, domain)
+        edit, truth = draw_shown_edit(rng, look)
+        assert (look.value(edit.aspect) == edit.new) is truth
+        truths.append(truth)
+    assert 0.45 < sum(truths) / len(truths) < 0.55
+
+
+@pytest.mark.parametrize("domain", ["garments", "scenes"])
+def test_spoilt_edits_are_another_set_of_edits(domain: world.Domain) -> None:
+    rng = random.Random(f"{domain}-spoilt")
+    for _ in range(500):
+        look = world.draw_look(rng, domain)
+        edits, _ = draw_triplet(rng, look)
+        assert set(spoilt(rng, look, edits)) != set(edits)
+
+
+@pytest.mark.parametrize("domain", ["garments", "scenes"])
+def test_a_settled_claim_holds_of_reference_and_edits_and_an_unsettled_one_does_not(
+    domain: world.Domain,
+) -> None:
+    rng = random.Random(f"{domain}-settled")
+    truths = []
+    for _ in range(500):
+        case = draw_settled(rng, world.draw_look(rng, domain))
+        wanted = world.claims(world.apply(case.reference, case.edits))
+        assert (case.claim in wanted) is case.settled
+        truths.append(case.settled)
+    assert 0.45 < sum(truths) / len(truths) < 0.55
+
+
+@pytest.mark.parametrize("domain", ["garments", "scenes"])
+def test_a_reworded_claim_says_something_else_than_the_claim(domain: world.Domain) -> None:
+    rng = random.Random(f"{domain}-reworded")
+    ways = set()
+    for _ in range(200):
+        claim = rng.choice(world.claims(world.draw_look(rng, domain)))
+        words = reworded(rng, claim)
+        assert words
+        ways.add(words != claim)
+    assert True in ways

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from random import Random
 from typing import get_args
 
 import pytest
@@ -14,11 +15,13 @@ from annotate.card import reasons_page
 from annotate.errors import UsageError
 from annotate.selection import (
     DEFAULT_THRESHOLDS,
+    NOT_MEASURED,
     QUARANTINES,
     REASON_OF_SCORE,
     REASONS,
     REJECTIONS,
     checked_thresholds,
+    is_rejected,
     verdict,
 )
 from schemas.row import Row, Verdict
@@ -31,11 +34,40 @@ PROBABILITY = st.floats(0.0, 1.0)
     ("p_match", "expected"), [(1.0, "accepted"), (0.95, "accepted"), (0.949999, "rejected")]
 )
 def test_the_threshold_itself_is_accepted(p_match: float, expected: str) -> None:
-    assert verdict({"p_match": p_match})[0] == expected
+    assert verdict({"p_match": p_match}, {"p_match": 0.95})[0] == expected
 
 
-def test_target_mismatch_is_the_reason_of_a_low_p_match() -> None:
-    assert verdict({"p_match": 0.2}) == ("rejected", ("target_mismatch",))
+@pytest.mark.parametrize(("score", "code"), REASON_OF_SCORE.items())
+def test_each_score_below_its_threshold_has_its_own_reason(score: str, code: str) -> None:
+    scores = dict.fromkeys(REASON_OF_SCORE, 1.0) | {score: 0.2}
+    assert verdict(scores, dict.fromkeys(REASON_OF_SCORE, 0.5)) == ("rejected", (code,))
+
+
+def test_a_target_that_differs_in_what_nobody_mentioned_is_no_reason_to_reject() -> None:
+    scores = dict.fromkeys(DEFAULT_THRESHOLDS, 1.0)
+    assert verdict({**scores, "p_match": 0.01}) == ("accepted", ())
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(sorted(REASON_OF_SCORE)), st.none() | PROBABILITY),
+    st.dictionaries(st.sampled_from(sorted(REASON_OF_SCORE)), PROBABILITY, min_size=1),
+    st.randoms(),
+)
+def test_a_verdict_depends_on_scores_and_thresholds_alone(
+    scores: dict[str, float | None], thresholds: dict[str, float], random: Random
+) -> None:
+    shuffled = list(scores.items())
+    random.shuffle(shuffled)
+    found, reasons = verdict(scores, thresholds)
+    assert (found, reasons) == verdict(dict(shuffled), thresholds)
+    good = {name: value for name, value in scores.items() if value is not None}
+    assert (found == "accepted") == all(
+        name in good and good[name] >= least for name, least in thresholds.items()
+    )
+    assert (found == "accepted") == (reasons == ())
+    if is_rejected(scores, thresholds):
+        assert found == "rejected" and NOT_MEASURED not in reasons
 
 
 @settings(deadline=None)
@@ -52,8 +84,7 @@ def test_verdicts_are_pure_and_a_higher_threshold_never_accepts_more(
 
 @pytest.mark.parametrize("scores", [{}, {"p_match": None}])
 def test_a_score_that_was_not_measured_accepts_nothing(scores: dict[str, float | None]) -> None:
-    with pytest.raises(UsageError, match="p_match"):
-        verdict(scores)
+    assert verdict(scores, {"p_match": 0.0}) == ("rejected", (NOT_MEASURED,))
 
 
 @pytest.mark.parametrize("thresholds", [{}, {"p_macth": 0.9}, {"p_match": 1.5}, {"p_match": float("nan")}])

@@ -134,12 +134,20 @@ def test_out_of_own_data_is_kept_apart_from_the_sample(tmp_path: Path) -> None:
         ("THRESHOLDS", "p_match=nan", "is not score=number"),
         ("TEMPERATURE", "inf", "is not a number"),
         ("CHECKS", "a,a", "no list of different names"),
+        ("TEACHER_FLAGS", "--a 'b", "is no command line"),
+        ("TEACHER_FLAGS", "--host 0.0.0.0", "they are set here"),
+        ("TEACHER_FLAGS", "--trust-remote-code", "they are set here"),
     ],
 )
 def test_wrong_value_is_refused_with_its_cure(
     tmp_path: Path, variable: str, text: str, expected: str
 ) -> None:
     assert expected in refusal(tmp_path, **{PREFIX + variable: text})
+
+
+def test_teacher_flags_are_words_of_a_command_line(tmp_path: Path) -> None:
+    run = command(tmp_path, "--teacher-flags", "--tensor-parallel-size 4 --note 'a b'").run
+    assert run.teacher_flags == ("--tensor-parallel-size", "4", "--note", "a b")
 
 
 def test_unknown_category_of_fashioniq_lists_the_three(tmp_path: Path) -> None:
@@ -187,6 +195,16 @@ def test_running_server_leaves_teacher_unset(tmp_path: Path) -> None:
     configuration = command(tmp_path, "--teacher-url", "http://host:8000/v1/")
     assert (configuration.run.teacher, configuration.run.teacher_url) == (None, "http://host:8000/v1")
     assert reason(configuration, "teacher") == ("default", "because TEACHER_URL is given")
+
+
+def test_several_servers_are_one_setting_each_checked(tmp_path: Path) -> None:
+    run = command(tmp_path, "--teacher-url", "http://one:8000/v1/, http://two:8000/v1").run
+    assert run.urls == ("http://one:8000/v1", "http://two:8000/v1")
+    assert command(tmp_path).run.urls == ()
+    assert "twice" in refusal(tmp_path, "--teacher-url", "http://one/v1,http://one/v1/")
+    line = refusal(tmp_path, "--teacher-url", "http://one/v1,http://me:geheim@two/v1")
+    assert "credentials" in line and "geheim" not in line
+    assert "http" in refusal(tmp_path, "--teacher-url", "http://one/v1,")
 
 
 def test_teacher_and_url_of_one_source_contradict_but_a_flag_beats_the_file(tmp_path: Path) -> None:

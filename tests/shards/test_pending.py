@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from annotate.checks.coherence import COHERENCE
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Plan, make_plan
 from annotate.shards.run import Tools, run_shard
 from annotate.teacher.request import Reply, Request
 from tests.shards.world import JOB, make_tools, scripted, triplet
 
+FIXED = (COHERENCE,)
+"""A check that always asks the same number of questions, so that counts are exact."""
 TRIPLETS = [triplet(number, reference=f"ref-{number // 2}") for number in range(6)]
 
 
@@ -38,7 +41,8 @@ class Memory:
 
 
 def pending(plan: Plan, tools: Tools, memory: Memory) -> Pending:
-    return asyncio.run(count_pending(plan, tools, memory.replies.get, len(memory.replies)))
+    look, answered = memory.replies.get, len(memory.replies)
+    return asyncio.run(count_pending(plan, tools, look, answered, lambda request: (request.stage,)))
 
 
 def run(plan: Plan, tools: Tools, memory: Memory, stop_after: int | None = None) -> int:
@@ -61,40 +65,48 @@ def run(plan: Plan, tools: Tools, memory: Memory, stop_after: int | None = None)
 
 def test_a_fresh_run_asks_what_was_counted_from_the_plan_alone(tmp_path: Path) -> None:
     plan, memory = make_plan(TRIPLETS, JOB), Memory()
-    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    tools = make_tools(tmp_path, scripted(), TRIPLETS, checks=FIXED)
     counted = pending(plan, tools, memory)
     assert counted.requests == 3 + 6 * 2 + 6 * 2 == run(plan, tools, memory)
     assert counted.triplets == 6
     assert counted.prompt_tokens > counted.completion_tokens > 0
-    assert counted.example is None
+    assert counted.causes == {}
 
 
 def test_nothing_is_pending_after_a_run(tmp_path: Path) -> None:
     plan, memory = make_plan(TRIPLETS, JOB), Memory()
-    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    tools = make_tools(tmp_path, scripted(), TRIPLETS, checks=FIXED)
     run(plan, tools, memory)
     assert pending(plan, tools, memory) == Pending(0, 0, 0, 0)
+
+
+def test_of_checks_that_ask_more_or_less_the_usual_number_is_counted(tmp_path: Path) -> None:
+    plan, memory = make_plan(TRIPLETS, JOB), Memory()
+    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    counted, asked = pending(plan, tools, memory).requests, run(plan, tools, memory)
+    assert asked <= counted <= 2 * asked
+    assert pending(plan, tools, memory).requests == 0
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 8, 14, 20, 26])
 def test_a_stopped_run_asks_the_rest_as_counted(tmp_path: Path, stop_after: int) -> None:
     plan, memory = make_plan(TRIPLETS, JOB), Memory()
-    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    tools = make_tools(tmp_path, scripted(), TRIPLETS, checks=FIXED)
     run(plan, tools, memory, stop_after)
     counted = pending(plan, tools, memory)
-    assert counted.example is not None
+    assert sum(counted.causes.values()) == counted.requests
     assert counted.requests == 27 - stop_after == run(plan, tools, memory)
 
 
 def test_another_conclusion_prompt_leaves_captions_and_reasonings(tmp_path: Path) -> None:
     plan, memory = make_plan(TRIPLETS, JOB), Memory()
-    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    tools = make_tools(tmp_path, scripted(), TRIPLETS, checks=FIXED)
     run(plan, tools, memory)
     prompts = dict(tools.writer.prompts)
     prompts["conclusion"] = replace(prompts["conclusion"], text="Say it otherwise.", digest="f" * 64)
     changed = replace(tools, writer=replace(tools.writer, prompts=prompts))
     counted = pending(plan, changed, memory)
-    assert counted.example is not None and counted.example.stage == "conclusion"
+    assert counted.causes == {("conclusion",): counted.requests}
     assert (
         counted.requests == 6 + 6 * 2
     )  # foreseen in full; the verifier's are asked only if the answers differ
@@ -102,7 +114,7 @@ def test_another_conclusion_prompt_leaves_captions_and_reasonings(tmp_path: Path
 
 def test_a_picture_that_cannot_be_decoded_is_not_pending(tmp_path: Path) -> None:
     plan, memory = make_plan(TRIPLETS, JOB), Memory()
-    tools = make_tools(tmp_path, scripted(), TRIPLETS)
+    tools = make_tools(tmp_path, scripted(), TRIPLETS, checks=FIXED)
     tools.paths["target-5"].write_bytes(b"no image")
     asked = run(plan, tools, memory)
     assert asked == 27 - 4
@@ -111,13 +123,13 @@ def test_a_picture_that_cannot_be_decoded_is_not_pending(tmp_path: Path) -> None
 
 def test_dirty_records_and_missing_images_are_not_pending(tmp_path: Path) -> None:
     triplets = [triplet(1, problem="exact_repeat"), triplet(2, target="gone"), triplet(3)]
-    tools = make_tools(tmp_path, scripted())
+    tools = make_tools(tmp_path, scripted(), checks=FIXED)
     assert pending(make_plan(triplets, JOB), tools, Memory()).requests == 5
 
 
 def test_tokens_are_estimated_from_the_replies_there_are(tmp_path: Path) -> None:
     memory = Memory()
-    tools = make_tools(tmp_path, scripted())
+    tools = make_tools(tmp_path, scripted(), checks=FIXED)
     run(make_plan([triplet(0), triplet(1)], JOB), tools, memory)
     counted = pending(make_plan([triplet(number) for number in range(4)], JOB), tools, memory)
     assert counted.requests == 2 * 5

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
+from annotate.selection import DEFAULT_THRESHOLDS
 from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
@@ -18,7 +20,7 @@ from annotate.shards.run import Tools, run_shard
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_rows, read_table
 from annotate.teacher.request import Ask, Reply, Request
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, Precision
 from schemas.triplet import Triplet
 from tests.shards.world import JOB, make_tools, origin, scripted, triplet, verified
 
@@ -26,28 +28,29 @@ TRIPLETS = [triplet(number, reference=f"ref-{number // 2}") for number in range(
 
 
 def mixed() -> Ask:
-    """Triplet 3 is a wrong target, 7 cannot be read, 5 is nearly right."""
+    """The edits of triplet 3 are wrong, those of 5 nearly right; 7 cannot be read."""
 
     def answer(request: Request) -> Reply | None:
         text = " ".join(turn.text for turn in request.turns)
         if "(7)" in text:
             return Reply("nonsense", "stop")
-        if "(3)" in text and request.stage == "conclusion":
-            return Reply('{"claims":["a three"]}', "stop")
-        if "(5)" in text and request.stage == "conclusion":
-            return Reply('{"claims":["a five"]}', "stop")
-        if request.stage == "verify" and "a three" in text:
+        if request.stage == "covers" and "(3)" in text:
             return verified(request, 0.01)
-        return verified(request, 0.9) if request.stage == "verify" and "a five" in text else None
+        return verified(request, 0.06) if request.stage == "covers" and "(5)" in text else None
 
     return scripted(answer)
 
 
 def annotate(
-    tmp_path: Path, ask: Ask, triplets: list[Triplet] = TRIPLETS, size: int = 256, seed: int = 0
+    tmp_path: Path,
+    ask: Ask,
+    triplets: list[Triplet] = TRIPLETS,
+    size: int = 256,
+    seed: int = 0,
+    early_stop: bool = False,
 ) -> Manifest:
     """A whole run into tmp_path/out, shards in an order drawn by `seed`."""
-    tools = make_tools(tmp_path, ask, TRIPLETS)
+    tools = make_tools(tmp_path, ask, TRIPLETS, early_stop=early_stop)
     plan = make_plan(triplets, JOB, shard_size=size)
     shards = random.Random(seed).sample(plan.shards, len(plan.shards))
 
@@ -76,7 +79,7 @@ def test_every_row_is_in_exactly_one_of_three_and_annotations_hold_both_judged_k
     )
     assert ids["annotations"] == sorted(ids["train"] + ids["rejected"])
     assert manifest.counts.model_dump() == {"input": 10, "accepted": 7, "rejected": 2, "quarantined": 1}
-    assert manifest.reasons == {"reasoning_invalid": 1, "target_mismatch": 2}
+    assert manifest.reasons == {"edits_mismatch": 2, "reasoning_invalid": 1}
 
 
 @pytest.mark.parametrize(("size", "seed"), [(1, 1), (3, 2), (4, 3), (256, 4)])
@@ -186,11 +189,46 @@ def test_a_crash_at_any_step_leaves_a_whole_manifest_or_none_and_the_next_run_me
 def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
     annotate(tmp_path, mixed())
     out = tmp_path / "out"
-    manifest = rejudge(out, {"p_match": 0.8})
+    manifest = rejudge(out, {"p_covers": 0.03})
     assert manifest.counts.model_dump() == {"input": 10, "accepted": 8, "rejected": 1, "quarantined": 1}
-    assert manifest.thresholds == {"p_match": 0.8}
+    assert manifest.thresholds == {**DEFAULT_THRESHOLDS, "p_covers": 0.03}
     assert "cirr/train/5" in [row.triplet_id for row in read_rows(parts(out, "train"))]
     assert all(row.reasons == () for row in read_rows(parts(out, "train")))
+
+
+def test_a_row_that_was_stopped_early_is_not_accepted_by_lower_thresholds(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed(), early_stop=True)
+    manifest = rejudge(tmp_path / "out", {"p_covers": 0.03})
+    assert manifest.reasons == {"edits_mismatch": 1, "not_measured": 1, "reasoning_invalid": 1}
+    (row,) = (
+        row for row in read_rows(parts(tmp_path / "out", "rejected")) if row.reasons == ("not_measured",)
+    )
+    assert row.triplet_id == "cirr/train/5"
+    assert row.skipped_checks == ("grounded_caption", "target_match", "leakage")
+
+
+def test_a_score_that_no_row_has_cannot_be_judged_by(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    with pytest.raises(UsageError, match="no score margin"):
+        rejudge(tmp_path / "out", {"margin": 0.6})
+
+
+def test_an_estimated_precision_goes_with_its_thresholds_and_leaves_with_others(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    estimated = Precision(
+        promised=0.9,
+        estimate=0.95,
+        low=0.91,
+        high=0.99,
+        confidence=0.95,
+        kept_labels=100,
+        method="test",
+        labels="a" * 64,
+    )
+    manifest = rejudge(tmp_path / "out", {"p_covers": 0.03}, estimated)
+    assert (manifest.thresholds, manifest.precision) == ({"p_covers": 0.03}, estimated)
+    assert "95.0%" in (tmp_path / "out" / "README.md").read_text()
+    assert rejudge(tmp_path / "out", {"p_covers": 0.03}).precision is None
 
 
 def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
@@ -198,7 +236,7 @@ def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
     before = contents(tmp_path / "out")
     rejudge(tmp_path / "out", {"p_match": 1.0})
     assert contents(tmp_path / "out") != before
-    rejudge(tmp_path / "out", {"p_match": 0.95})
+    rejudge(tmp_path / "out", {})
     assert contents(tmp_path / "out") == before
 
 
@@ -218,10 +256,12 @@ def test_judging_refuses_bad_thresholds_and_an_unpublished_out(tmp_path: Path) -
 def test_the_card_says_what_is_there_and_warns_of_leakage(tmp_path: Path) -> None:
     annotate(tmp_path, mixed())
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| `train/` | 7 |" in card and "target_mismatch" in card and "Rendered sample" in card
+    assert "| `train/` | 7 |" in card and "edits_mismatch" in card and "Rendered sample" in card
     assert "LEAKAGE" not in card
     tools = make_tools(tmp_path, mixed(), TRIPLETS)
-    seeing = Origin("user", "r", "flat", Writer("tiny", tools.writer.prompts, (), "x", sees_target=True), {})
+    seeing = Origin(
+        "user", "r", "flat", Writer("tiny", tools.writer.prompts, (), "x", sees_target=True), {}, (), Costs()
+    )
     plan = make_plan(TRIPLETS, JOB)
     publish(plan, [], tmp_path / "other", seeing)
     assert "LEAKAGE" in (tmp_path / "other" / "README.md").read_text()

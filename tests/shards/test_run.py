@@ -92,15 +92,21 @@ def test_each_quarantine_code_has_a_way_to_occur_and_says_why(tmp_path: Path, co
     result, (row,) = annotate(tools, [record])
     assert (row.verdict, row.reasons) == ("quarantined", (code,))
     assert row.detail
-    assert row.p_match is None
+    assert row.p_match is None and row.form is None
     assert dict(result.counts) == {"accepted": 0, "rejected": 0, "quarantined": 1}
 
 
+def test_a_check_without_an_answer_leaves_the_chain_in_the_quarantined_row(tmp_path: Path) -> None:
+    _, (row,) = annotate(make_tools(tmp_path, stage_says("verify", "C")), [triplet(0)])
+    assert (row.verdict, row.reasons) == ("quarantined", ("no_answer",))
+    assert row.conclusion == "blue ball, sand background"
+
+
 def test_a_wrong_target_is_rejected_and_keeps_its_chain_and_score(tmp_path: Path) -> None:
-    tools = make_tools(tmp_path, scripted(lambda r: verified(r, 0.1) if r.stage == "verify" else None))
+    tools = make_tools(tmp_path, scripted(lambda r: verified(r, 0.1) if r.stage == "verify_edit" else None))
     _, (row,) = annotate(tools, [triplet(0)])
-    assert (row.verdict, row.reasons, row.detail) == ("rejected", ("target_mismatch",), None)
-    assert row.p_match == pytest.approx(0.1)
+    assert (row.verdict, row.reasons, row.detail) == ("rejected", ("edit_not_shown",), None)
+    assert row.p_edits == pytest.approx(0.1) and row.skipped_checks == ("leakage",)
     assert row.conclusion == "blue ball, sand background"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from annotate.checks.ladder import Costs
+from annotate.checks.question import MEANINGS
 from annotate.images import ImageStore
 from annotate.prompts import load_prompts
 from annotate.shards.plan import Job
@@ -54,8 +56,9 @@ def sure(letter: str, probability: float) -> Reply:
 
 
 def verified(request: Request, p_match: float) -> Reply:
-    """A verifier's reply that gives p_match whichever letter means match."""
-    letter = "A" if "A. match" in request.turns[-1].text else "B"
+    """A one-letter reply that gives this probability to the wanted meaning, whichever letter has it."""
+    wanted, _ = MEANINGS[request.stage]
+    letter = "A" if f"A. {wanted}\n" in request.turns[-1].text else "B"
     return sure(letter, p_match)
 
 
@@ -66,10 +69,13 @@ def scripted(answer: Callable[[Request], Reply | None] = lambda request: None) -
         special = answer(request)
         if special is not None:
             return special
-        if request.stage == "verify":
+        if request.choices:
             return verified(request, 0.99)
         return Reply(
-            ANSWERS[request.stage.removesuffix("_repair")], "stop", prompt_tokens=100, completion_tokens=30
+            ANSWERS[request.stage.removesuffix("_repair").removesuffix("_again")],
+            "stop",
+            prompt_tokens=100,
+            completion_tokens=30,
         )
 
     return ask
@@ -104,4 +110,12 @@ def make_tools(folder: Path, ask: Ask, triplets: Sequence[Triplet] | None = None
 
 def origin(tools: Tools) -> Origin:
     """Of painted pictures."""
-    return Origin("sample", "pictures", "flat", tools.writer, tools.thresholds)
+    return Origin(
+        "sample",
+        "pictures",
+        "flat",
+        tools.writer,
+        tools.thresholds,
+        tuple(c.name for c in tools.checks),
+        Costs(),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from annotate.checks import CHECKS
 from schemas.answers import Edit
 from schemas.row import Row
 
@@ -23,7 +24,6 @@ def make_row(number: int, **changes: Any) -> Row:
         "modifications": ("make it blue",),
         "subset": (),
         "positives": (),
-        "also_matches": (),
         "native_id": str(number),
         "notes": (),
         "caption": "red ball",
@@ -33,7 +33,10 @@ def make_row(number: int, **changes: Any) -> Row:
         "kept": ("background",),
         "conclusion": "blue ball",
         "conclusion_claims": ("blue ball",),
-        "leak_claims": (),
+        **{column: 1.0 for check in CHECKS for column in check.columns},
+        **{column: () for check in CHECKS for column in check.details},
+        "skipped_checks": (),
+        "attempt": 0,
         "p_match": 0.99,
         "verdict": "accepted",
         "reasons": (),

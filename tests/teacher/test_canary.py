@@ -8,6 +8,7 @@ import pytest
 
 from annotate.errors import TeacherRefused
 from annotate.teacher.canary import CanaryReport, draw_pictures, run_canary
+from tests.faults.server import serving
 from tests.teacher.fake_teacher import MODEL, FakeTeacher, fake_teacher
 
 
@@ -129,3 +130,16 @@ def test_a_server_that_is_not_there_is_refused() -> None:
 def test_the_two_pictures_differ_in_most_pixels() -> None:
     one, two = (picture.convert("RGB").tobytes() for picture in draw_pictures())
     assert sum(a != b for a, b in zip(one, two, strict=True)) > len(one) * 0.6
+
+
+@pytest.mark.parametrize("fault", ["http500", "reset", "truncated", "html", "cut_json"])
+def test_a_fault_that_passes_does_not_stop_a_run_before_it_begins(fault: str) -> None:
+    """Each question fails at its first try."""
+
+    async def main() -> CanaryReport:
+        async with serving() as url:
+            return await run_canary(f"{url}/{fault}~1/v1", "test")
+
+    report = asyncio.run(main())
+    assert report.uuid_supported
+    assert report.requests == 4 + 3  # one question is asked twice on purpose

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.teacher.request import Reply
+from annotate.teacher import wire
+from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Reply, Request, Turn
 from annotate.teacher.retry import BadReply, HttpStatus, classify
-from annotate.teacher.wire import error_of, parse_reply
+from annotate.teacher.wire import body, error_of, parse_reply
+from tests.faults.fakes import picture, question
 
 LETTERS = ("A", "B")
 SCALARS = (
@@ -107,3 +109,22 @@ def test_a_letter_that_is_not_among_the_top_tokens_is_absent() -> None:
     reply, _ = parse_reply(json.dumps(form).encode(), LETTERS)
     assert [letter for letter, _ in reply.logprobs] == ["A"]
     assert dict(reply.logprobs)["A"] == pytest.approx(-0.5)
+
+
+def test_an_encoder_is_asked_for_the_vector_of_a_text_or_of_a_picture() -> None:
+    text = Request(ENCODE_TEXT, "clip", (Turn("user", "red dress"),), "p")
+    form = json.loads(body(text, lambda p: "", lambda p: b"", ()))
+    assert (wire.path(text), form["model"], form["input"]) == ("/embeddings", "clip", "red dress")
+    shown = Request(ENCODE_PICTURE, "clip", (Turn("user", "", (picture("one"),)),), "p")
+    form = json.loads(body(shown, lambda p: "d", lambda p: b"jpeg", (), uuids=False))
+    (part,) = form["messages"][0]["content"]
+    assert part["image_url"]["url"].startswith("data:image/jpeg;base64,") and "uuid" not in part
+    assert wire.path(question()) == "/chat/completions"
+
+
+def test_a_vector_is_read_and_anything_else_is_a_bad_reply() -> None:
+    reply, model = wire.parse_embedding(b'{"model":"clip","data":[{"embedding":[0.1234567,1]}]}')
+    assert (reply.text, model) == ("[0.123457,1]", "clip")
+    for broken in (b'{"data":[]}', b'{"data":[{"embedding":["x"]}]}', b"<html>", b"[]"):
+        with pytest.raises(BadReply):
+            wire.parse_embedding(broken)

@@ -1,0 +1,169 @@
+"""Thresholds that keep as many rows as possible while the error among them is at most 1 - precision.
+
+Learn then Test with a split (Angelopoulos, Bates, Candes, Jordan and Lei, "Learn then Test", 2021; the
+ordering learnt on one part is their split fixed sequence testing): one part of the labels gives candidate
+thresholds and the order in which they are tested; on the other part they are tested one after the other until
+a test fails. The chance that any certified choice errs above 1 - precision is then at most `DELTA`, however
+many were tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from annotate.calibration.bounds import Floats, best_bet, labels_for, lower_error, p_value, upper_error
+from annotate.calibration.path import keeps, threshold_path
+
+DELTA = 0.05
+TUNING = 0.35
+"""Share of the labels that chooses; the rest certifies. A promise of .99 needs 299 kept ones there."""
+FOLDS = 5
+METHOD = (
+    "Learn then Test on held-out labels (split fixed sequence; exact binomial, or a betting "
+    "martingale where labels are weighted); each end of the interval holds with 95 % confidence"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Labelled rows as arrays: scores a column (unmeasured: -1), 1 for wrong, the sampling weights."""
+
+    names: tuple[str, ...]
+    scores: Floats
+    wrong: Floats
+    weights: Floats
+
+    def part(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Labelled:
+        """These rows alone."""
+        return Labelled(self.names, self.scores[rows], self.wrong[rows], self.weights[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Thresholds with what the labels say of them: of the certifying part estimate and interval, of all
+    labels the share of rows kept. `needed` more labels would be wanted where `certified` is false (None: more
+    labels alone would not do)."""
+
+    certified: bool
+    thresholds: Mapping[str, float]
+    kept_share: float
+    estimate: float
+    low: float
+    high: float
+    kept_labels: int
+    needed: int | None
+
+
+def labelled(
+    rows: Sequence[tuple[Mapping[str, float | None], bool, float]], names: Sequence[str]
+) -> Labelled:
+    """Arrays from (scores, right, weight) of each row."""
+    scores = [
+        [-1.0 if (value := found.get(name)) is None else value for name in names] for found, _, _ in rows
+    ]
+    return Labelled(
+        tuple(names),
+        np.array(scores, dtype=np.float64).reshape(len(rows), len(names)),
+        np.array([not right for _, right, _ in rows], dtype=np.float64),
+        np.array([weight for _, _, weight in rows], dtype=np.float64),
+    )
+
+
+def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice:
+    """The certified thresholds that keep most, or the likeliest ones with how many labels they lack."""
+    alpha = 1 - precision
+    order = np.random.default_rng(seed).permutation(len(data.wrong))
+    cut = round(TUNING * len(order))
+    tuning, test = data.part(order[:cut]), data.part(order[cut:])
+    path = _fitted(tuning)
+    ranked = _ranked(tuning, path, alpha, len(test.wrong), seed)
+    certified = []
+    for least in ranked:
+        if _tested(tuning, test, least, alpha) > DELTA:
+            break
+        certified.append(least)
+    chosen = max(certified, key=lambda least: _share(data, least)) if certified else ranked[0]
+    return _choice(data, tuning, test, chosen, alpha, bool(certified))
+
+
+def curve(data: Labelled) -> list[tuple[Floats, float, float]]:
+    """Risk and coverage along the path over all labels: thresholds, share kept, error among the kept."""
+    path = _fitted(data)
+    return [(least, _share(data, least), _error(data, least)) for least in path]
+
+
+def as_thresholds(names: Sequence[str], least: Floats) -> dict[str, float]:
+    """By name. A threshold of 0 stands too: it says "measured", which `keeps` demands of every score."""
+    return {name: float(value) for name, value in zip(names, least, strict=True)}
+
+
+def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int, seed: int) -> list[Floats]:
+    """The path by how small a p-value the tuning part lets expect.
+
+    A point's error is cross-validated at the same place of paths made without a part of these rows:
+    thresholds that just remove the last wrong row of the rows they were fitted to err more on others.
+    """
+    fold = np.random.default_rng(seed).integers(0, FOLDS, len(tuning.wrong))
+    held = [(_fitted(tuning.part(fold != one)), tuning.part(fold == one)) for one in range(FOLDS)]
+    ranks = []
+    for place, least in enumerate(reversed(path)):
+        kept = wrong = 0.0
+        for other, rest in held:
+            row = keeps(rest.scores, other[max(0, len(other) - 1 - place)])
+            kept += float(rest.weights[row].sum())
+            wrong += float((rest.weights * rest.wrong)[row].sum())
+        will_keep = max(1, round(_share(tuning, least) * size))
+        error = (wrong + 0.5 * float(tuning.weights.mean())) / (kept + float(tuning.weights.mean()))
+        ranks.append((float(binom.cdf(math.floor(error * will_keep), will_keep, alpha)), place, least))
+    return [least for _, _, least in sorted(ranks, key=lambda rank: rank[:2])]
+
+
+def _fitted(data: Labelled) -> list[Floats]:
+    return threshold_path(data.scores, data.wrong, data.weights)
+
+
+def _tested(tuning: Labelled, test: Labelled, least: Floats, alpha: float) -> float:
+    known, kept = keeps(tuning.scores, least), keeps(test.scores, least)
+    bet = best_bet(tuning.wrong[known], tuning.weights[known], alpha)
+    return p_value(test.wrong[kept], test.weights[kept], alpha, bet)
+
+
+def _choice(
+    data: Labelled, tuning: Labelled, test: Labelled, least: Floats, alpha: float, certified: bool
+) -> Choice:
+    kept, known = keeps(test.scores, least), keeps(tuning.scores, least)
+    wrong, weights = test.wrong[kept], test.weights[kept]
+    bet = best_bet(tuning.wrong[known], tuning.weights[known], alpha)
+    share = _share(data, least)
+    needed = None
+    if not certified:
+        more = labels_for(alpha, DELTA, _error(data, least))
+        if more is not None and share > 0:
+            needed = max(1, round(more / share / (1 - TUNING)) - len(data.wrong))
+    return Choice(
+        certified=certified,
+        thresholds=as_thresholds(data.names, least),
+        kept_share=share,
+        estimate=1 - _error(test, least),
+        low=1 - upper_error(wrong, weights, DELTA, bet),
+        high=1 - lower_error(wrong, weights, DELTA, bet),
+        kept_labels=int(kept.sum()),
+        needed=needed,
+    )
+
+
+def _share(data: Labelled, least: Floats) -> float:
+    kept = keeps(data.scores, least)
+    return float(data.weights[kept].sum() / data.weights.sum())
+
+
+def _error(data: Labelled, least: Floats) -> float:
+    kept = keeps(data.scores, least)
+    total = float(data.weights[kept].sum())
+    return float((data.weights * data.wrong)[kept].sum()) / total if total else 0.0

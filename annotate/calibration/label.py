@@ -1,0 +1,136 @@
+"""`annotate label`: a person judges a stratified random sample of rows, blind to scores and verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+
+from annotate.calibration.draw import Drawn, draw_rows
+from annotate.calibration.labels import agreement, append_label, read_labels
+from annotate.errors import UsageError
+from annotate.files import write_atomic
+from annotate.report import rows as published
+from annotate.report.chain import chain
+from annotate.report.pictures import Pictures, data_uri
+from annotate.shards.publish import read_manifest
+from annotate.tables import parts, read_table
+from schemas.calibration import Label
+from schemas.row import Row
+
+PAGE = "labelling.html"
+QUESTION = (
+    "Right? The caption is true of the first picture, the edits are what was asked, the conclusion states "
+    "them and contradicts nothing, the second picture fits. [y]es, [n]o, [s]kip, [q]uit: "
+)
+
+
+def label(
+    out: Path,
+    labels_file: Path,
+    person: str,
+    count: int,
+    seed: int,
+    pictures: Pictures,
+    read: Callable[[str], str],
+) -> str:
+    """Ask one person about the rows of the draw that he has not judged; returns what there is now.
+
+    `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
+    asked about. Raises `UsageError` for an OUT without rows.
+    """
+    if not person.strip():
+        raise UsageError("labels need a name; give --person NAME")
+    drawn = draw(out, count, seed)
+    done = {one.triplet_id for one in _existing(labels_file) if one.person == person}
+    for number, (entry, row) in enumerate(_rows(out, drawn), 1):
+        if entry.triplet_id in done:
+            continue
+        write_atomic(out / PAGE, page(row, pictures))
+        answer = _answer(read, f"\n{number} of {len(drawn)}, pictures in {out / PAGE}\n" + shown(row))
+        if answer == "q":
+            break
+        if answer != "s":
+            append_label(
+                labels_file,
+                Label(
+                    triplet_id=entry.triplet_id,
+                    person=person,
+                    right=answer == "y",
+                    weight=entry.weight,
+                    stratum=entry.stratum,
+                ),
+            )
+    return progress(_existing(labels_file), len(drawn))
+
+
+def draw(out: Path, count: int, seed: int) -> list[Drawn]:
+    """The rows of OUT that are to be labelled, the same for everybody who gives the same seed."""
+    read_manifest(out)
+    strata = {
+        "accepted": [n for path in parts(out, "train") for n in _ids(path)],
+        "rejected": [n for path in parts(out, "rejected") for n in _ids(path)],
+    }
+    if not any(strata.values()):
+        raise UsageError(f"{out} holds no annotated rows; run annotate first")
+    return draw_rows(strata, count, seed)
+
+
+def shown(row: Row) -> str:
+    """The chain, without scores, verdict or reasons."""
+    return "\n".join(chain(row, 100)) + "\n"
+
+
+def page(row: Row, pictures: Pictures) -> str:
+    """Both pictures beside the chain as a page that renews itself; every text is escaped."""
+
+    def image(digest: str | None, name: str) -> str:
+        source = data_uri(pictures(digest)) if digest else None
+        inside = f'<img src="{source}" alt="" width="440">' if source else "no picture"
+        return f"<figure>{inside}<figcaption>{name}</figcaption></figure>"
+
+    return (
+        '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>label</title>'
+        '<body style="font:16px sans-serif"><div style="display:flex">'
+        f"{image(row.reference_digest, 'first picture')}{image(row.target_digest, 'second picture')}</div>"
+        f"<pre>{escape(shown(row))}</pre></body>\n"
+    )
+
+
+def progress(labels: list[Label], drawn: int) -> str:
+    """How many are done, and how far people agree."""
+    lines = []
+    agreed = agreement(labels)
+    for person in agreed.people:
+        lines.append(f"{person}: {sum(one.person == person for one in labels):,} labels of {drawn:,}")
+    if agreed.share is not None:
+        lines.append(f"agreement on {agreed.pairs:,} pairs: {agreed.share:.1%}")
+    return "\n".join(lines) or "no labels yet"
+
+
+def _existing(labels_file: Path) -> list[Label]:
+    return read_labels(labels_file) if labels_file.exists() else []
+
+
+def _ids(path: Path) -> list[str]:
+    return [str(name) for name in read_table(path, ["triplet_id"])["triplet_id"].to_pylist()]
+
+
+def _rows(out: Path, drawn: list[Drawn]) -> Iterator[tuple[Drawn, Row]]:
+    wanted = [entry.triplet_id for entry in drawn]
+    found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), wanted)}
+    for entry in drawn:
+        yield entry, found[entry.triplet_id]
+
+
+def _answer(read: Callable[[str], str], text: str) -> str:
+    """y, n, s or q; the end of the input is q."""
+    prompt = text + QUESTION
+    while True:
+        try:
+            answer = read(prompt).strip().lower()[:1]
+        except EOFError:
+            return "q"
+        if answer and answer in "ynsq":
+            return answer
+        prompt = "y, n, s or q: "

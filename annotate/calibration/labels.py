@@ -1,0 +1,97 @@
+"""Labels files: JSON Lines, one judgement a line, appended as they are made; several people, agreement."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from annotate.errors import InputError, OutputError
+from schemas.calibration import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far people who judged the same rows agree: share of equal judgements over all pairs, and Cohen's
+    kappa (None where all say the same)."""
+
+    people: tuple[str, ...]
+    pairs: int
+    share: float | None
+    kappa: float | None
+
+
+def read_labels(path: Path) -> list[Label]:
+    """All labels of a file; of two by one person about one row the later one. Raises `InputError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); make it with `annotate label`") from error
+    found: dict[tuple[str, str], Label] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            label = Label.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise InputError(f"{path}, line {number}: no label: {where}: {first['msg']}") from error
+        found[(label.triplet_id, label.person)] = label
+    return list(found.values())
+
+
+def append_label(path: Path, label: Label) -> None:
+    """Add one label at once, so that none is lost when the person stops. Raises `OutputError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(label.model_dump_json() + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); give another --labels") from error
+
+
+def labels_digest(path: Path) -> str:
+    """sha256 of a labels file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def merged(labels: Iterable[Label]) -> dict[str, Label]:
+    """One label a row: right where most people say so; a tie counts as wrong, the promise is about errors."""
+    rows: dict[str, list[Label]] = defaultdict(list)
+    for label in labels:
+        rows[label.triplet_id].append(label)
+    return {
+        name: given[0].model_copy(update={"right": 2 * sum(one.right for one in given) > len(given)})
+        for name, given in rows.items()
+    }
+
+
+def agreement(labels: Sequence[Label]) -> Agreement:
+    """Over every pair of people and the rows that both judged."""
+    said: dict[str, dict[str, bool]] = defaultdict(dict)
+    for label in labels:
+        said[label.person][label.triplet_id] = label.right
+    people = tuple(sorted(said))
+    first, second = _pairs(said, people)
+    if not first:
+        return Agreement(people, 0, None, None)
+    share = sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
+    yes, also = sum(first) / len(first), sum(second) / len(second)
+    by_chance = yes * also + (1 - yes) * (1 - also)
+    kappa = (share - by_chance) / (1 - by_chance) if by_chance < 1 else None
+    return Agreement(people, len(first), share, kappa)
+
+
+def _pairs(said: Mapping[str, Mapping[str, bool]], people: Sequence[str]) -> tuple[list[bool], list[bool]]:
+    first, second = [], []
+    for one, other in combinations(people, 2):
+        for name in sorted(said[one].keys() & said[other].keys()):
+            first.append(said[one][name])
+            second.append(said[other][name])
+    return first, second

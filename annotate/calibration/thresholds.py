@@ -1,0 +1,154 @@
+"""thresholds.json: from an OUT and its labels, and back into thresholds that a selection may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from annotate.calibration.calibrate import METHOD, Choice, as_thresholds, choose_thresholds, curve, labelled
+from annotate.calibration.labels import agreement, labels_digest, merged, read_labels
+from annotate.checks import CHECKS, measured
+from annotate.errors import InputError, UsageError
+from annotate.files import write_atomic
+from annotate.report import rows as published
+from annotate.shards.publish import read_manifest
+from annotate.tables import parts
+from schemas.calibration import Calibration, Point
+from schemas.manifest import Manifest, Precision
+
+FILE = "thresholds.json"
+CONFIDENCE = 0.9
+"""Of the two-sided interval; each end holds with 95 %."""
+
+
+def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> Calibration:
+    """Choose thresholds for OUT's scores from labels of its rows, and write OUT/thresholds.json.
+
+    A score counts when every row that was asked all checks has it (look-alikes may be unknown for some).
+    Raises `InputError` for labels that cannot be read or are of other rows, `UsageError` for a precision
+    outside (0, 1) or rows without common scores.
+    """
+    if not 0 < precision < 1:
+        raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
+    manifest = read_manifest(out)
+    labels = read_labels(labels_file)
+    one_a_row = merged(labels)
+    found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), list(one_a_row))}
+    if len(found) < len(one_a_row):
+        gone = next(name for name in one_a_row if name not in found)
+        raise InputError(
+            f"{labels_file}: {gone} is no annotated row of {out}; give the OUT that was labelled"
+        )
+    columns = measured(check for check in CHECKS if check.name in manifest.checks)
+    scores = [{name: getattr(found[row], name) for name in columns} for row in one_a_row]
+    whole = [one for name, one in zip(one_a_row, scores, strict=True) if not found[name].skipped_checks]
+    names = [name for name in columns if whole and all(one[name] is not None for one in whole)]
+    if not names:
+        raise UsageError(
+            f"{labels_file}: none of the labelled rows was asked every check; run annotate with EARLY_STOP=0"
+        )
+    data = labelled(
+        [(one, label.right, label.weight) for one, label in zip(scores, one_a_row.values(), strict=True)],
+        names,
+    )
+    choice = choose_thresholds(data, precision, seed)
+    agreed = agreement(labels)
+    calibration = Calibration(
+        dataset=manifest.dataset,
+        teacher=manifest.teacher,
+        teacher_sees_target=manifest.teacher_sees_target,
+        prompt_version=manifest.prompt_version,
+        checks=manifest.checks,
+        rows=len(one_a_row),
+        people=agreed.people,
+        agreement=agreed.share,
+        kappa=agreed.kappa,
+        thresholds=dict(choice.thresholds) if choice.certified else None,
+        promise=_promise(choice, precision, labels_digest(labels_file)) if choice.certified else None,
+        kept_share=round(choice.kept_share, 6) if choice.certified else None,
+        needed=choice.needed,
+        curve=tuple(
+            Point(
+                thresholds=as_thresholds(names, least),
+                kept_share=round(share, 6),
+                error=round(error, 6),
+            )
+            for least, share, error in curve(data)
+        ),
+    )
+    write_atomic(out / FILE, calibration.model_dump_json(indent=2) + "\n")
+    return calibration
+
+
+def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str, float], Precision]:
+    """The thresholds of a thresholds.json that keep this precision for the rows of a manifest.
+
+    Raises `InputError` for a file that cannot be read, `UsageError` when it promises less or was made with
+    another dataset, teacher, prompts or checks: then nothing is known about these rows.
+    """
+    try:
+        found = Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(
+            f"{path}: no thresholds can be read there; make them with `python -m annotate calibrate`"
+        ) from error
+    for name in ("dataset", "teacher", "teacher_sees_target", "prompt_version", "checks"):
+        if getattr(found, name) != getattr(manifest, name):
+            raise UsageError(
+                f"{path} was calibrated on rows of another {name.replace('_', ' ')}; "
+                "label and calibrate rows of this OUT"
+            )
+    if found.thresholds is None or found.promise is None:
+        raise UsageError(f"{path} promises nothing: {needed_words(found)}")
+    if found.promise.promised < precision:
+        raise UsageError(
+            f"{path} promises a precision of {found.promise.promised:g}, not {precision:g}; "
+            f"calibrate with --precision {precision:g}"
+        )
+    return found.thresholds, found.promise
+
+
+def needed_words(found: Calibration) -> str:
+    """Why nothing is promised."""
+    if found.needed is None:
+        return (
+            "no thresholds reach the precision on these labels, and more labels alone would not change that: "
+            "the checks do not tell these errors; look at the wrong rows"
+        )
+    return f"too few labels for this promise: about {found.needed:,} more needed ({found.rows:,} given)"
+
+
+def summary(found: Calibration) -> str:
+    """What was found, for a person."""
+    lines = [f"labels      {found.rows:,} rows by {', '.join(found.people)}"]
+    if found.agreement is not None:
+        kappa = "" if found.kappa is None else f", Cohen's kappa {found.kappa:.2f}"
+        lines.append(f"agreement   {found.agreement:.1%} of judgements of the same rows{kappa}")
+    if found.promise is not None and found.thresholds is not None:
+        promise = found.promise
+        chosen = ",".join(f"{name}={least:g}" for name, least in found.thresholds.items() if least)
+        lines += [
+            f"promise     precision >= {promise.promised:g}; estimated {promise.estimate:.2%} "
+            f"({promise.low:.2%} to {promise.high:.2%}) from {promise.kept_labels:,} kept held-out labels",
+            f"keeps       {found.kept_share:.1%} of the rows",
+            f"thresholds  {chosen}",
+        ]
+    else:
+        lines.append(f"promise     none: {needed_words(found)}")
+    shown = found.curve[:: max(1, len(found.curve) // 8)]
+    points = ", ".join(f"{point.kept_share:.0%} kept {point.error:.2%} wrong" for point in shown)
+    return "\n".join([*lines, f"curve       {points}"])
+
+
+def _promise(choice: Choice, precision: float, digest: str) -> Precision:
+    return Precision(
+        promised=precision,
+        estimate=round(choice.estimate, 6),
+        low=round(choice.low, 6),
+        high=round(choice.high, 6),
+        confidence=CONFIDENCE,
+        kept_labels=choice.kept_labels,
+        method=METHOD,
+        labels=digest,
+    )

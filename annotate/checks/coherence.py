@@ -1,0 +1,80 @@
+"""Do caption, edits and conclusion fit together, and are the edits what the text asks for?
+
+Detects, by strings: an edit whose `from` the caption does not state, a conclusion that lacks an edit's `to`
+or still has the claim that the edit overrides, one aspect edited twice, an aspect both kept and edited. By
+one question in the writer's conversation: edits that are missing, invented, reversed or of a wrong value
+(`p_covers`). Cannot detect: a caption and edits that agree with each other and not with the picture; strings
+do not know that "sleeveless" is "no sleeves", so a writer who rewords his claims scores lower than he should
+(calibrate `coherent` and `carried` for such a teacher). Source: claims as the unit of checking follow
+FActScore (Min et al., EMNLP 2023); the rest is this project's.
+"""
+
+from __future__ import annotations
+
+from annotate.checks.check import Check, Evidence, Findings
+from annotate.checks.question import covers, edits_text
+from annotate.checks.words import even, is_absent, overridden, stating, words
+from annotate.stages import Chain
+from annotate.teacher.request import Ask
+from schemas.answers import Edit
+
+
+async def coherence(ask: Ask, evidence: Evidence) -> Findings:
+    """`coherent`: least share of edits that pass a test; `carried`: how much of the conclusion is the caption
+    with the edits made; `p_covers`. Raises whatever `ask` raises."""
+    chain = evidence.chain
+    p = await covers(
+        ask,
+        evidence.writer,
+        evidence.reference,
+        chain.caption,
+        evidence.modification,
+        edits_text(chain.reasoning.edits),
+    )
+    return {"coherent": coherent(chain), "carried": carried(chain), "p_covers": p}
+
+
+def coherent(chain: Chain) -> float:
+    """The least of five shares, each 1 when nothing contradicts; 0 when no edit passes a test."""
+    edits, caption, conclusion = chain.reasoning.edits, chain.caption.claims, chain.conclusion.claims
+    said = set(map(even, conclusion))
+    aspects = [even(edit.aspect) for edit in edits]
+    values = {even(edit.aspect): set[str]() for edit in edits}
+    for edit in edits:
+        values[even(edit.aspect)].add(even(edit.to))
+    tests = (
+        [is_absent(edit.from_) or bool(overridden(edit, caption)) for edit in edits],
+        [_has_new(edit, chain) for edit in edits],
+        [not any(even(old) in said for old in overridden(edit, caption)) for edit in edits],
+        [len(values[aspect]) == 1 or aspect == "other" for aspect in aspects],
+        [even(edit.aspect) not in set(map(even, chain.reasoning.kept)) for edit in edits],
+    )
+    return round(min(sum(test) / len(test) for test in tests), 6)
+
+
+def carried(chain: Chain) -> float:
+    """Jaccard share of what the conclusion says and what caption and edits make one expect, as strings."""
+    edits, caption, conclusion = chain.reasoning.edits, chain.caption.claims, chain.conclusion.claims
+    gone = {even(old) for edit in edits for old in overridden(edit, caption)}
+    expected = {even(claim) for claim in caption} - gone
+    new = {even(claim) for edit in edits for claim in stating(edit, caption, conclusion)}
+    unstated = sum(not _has_new(edit, chain) for edit in edits)
+    said = set(map(even, conclusion))
+    shared = (expected & said) | (new & said)
+    return round(len(shared) / (len(expected | said) + unstated), 6)
+
+
+def _has_new(edit: Edit, chain: Chain) -> bool:
+    """Whether the conclusion states the edit's `to`; a removal is stated by not naming the thing."""
+    caption, conclusion = chain.caption.claims, chain.conclusion.claims
+    if not is_absent(edit.to):
+        return bool(stating(edit, caption, conclusion))
+    before = overridden(edit, caption)
+    named = any(words(edit.aspect) <= words(claim) for claim in before)
+    said = set(map(even, conclusion))
+    return not any(even(claim) in said for claim in before) and not (
+        named and any(words(edit.aspect) <= words(claim) for claim in conclusion)
+    )
+
+
+COHERENCE = Check(name="coherence", columns=("coherent", "carried", "p_covers"), cost=2, run=coherence)

@@ -1,0 +1,56 @@
+"""Near-equal triplets, and triplets whose images are evaluated on elsewhere. From names and texts alone.
+
+Detects: the same pair of images asked for in nearly the same words (`near_repeat`), and a reference or target
+of another split (`target_in_val`, `reference_in_test1`, ...): contamination. Both are notes and never reject
+a row by default: published numbers train on those rows. Cannot detect: one picture under two names. Gallery
+images that fit a conclusion as well are found by `hard_negatives` (`also_matches`). Source: FashionIQ shares
+811 images between train and val when its categories are pooled (counted on the files).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from annotate.checks.words import words
+from schemas.triplet import Triplet
+
+NEAR = 0.8
+"""Least Jaccard share of words of two texts that ask for nearly the same."""
+
+
+def with_notes(triplets: Sequence[Triplet], others: Mapping[str, Iterable[Triplet]]) -> list[Triplet]:
+    """The same triplets in the same order, with what is found here added to `notes`. `others` are further
+    splits by name."""
+    images = {
+        split: {name for each in other for name in (each.reference, each.target) if name}
+        for split, other in others.items()
+    }
+    near = near_repeats(triplets)
+    noted = []
+    for triplet in triplets:
+        found = ["near_repeat"] if triplet.triplet_id in near else []
+        for role, name in (("reference", triplet.reference), ("target", triplet.target)):
+            found += [f"{role}_in_{split}" for split, names in sorted(images.items()) if name in names]
+        noted.append(replace(triplet, notes=(*triplet.notes, *found)) if found else triplet)
+    return noted
+
+
+def near_repeats(triplets: Iterable[Triplet]) -> frozenset[str]:
+    """Ids of triplets that ask for an earlier pair of images in nearly the same words."""
+    earlier: dict[tuple[str | None, str, str | None], list[frozenset[str]]] = defaultdict(list)
+    found = set()
+    for triplet in triplets:
+        if triplet.problem is not None:
+            continue
+        asked = words(" ".join(triplet.modifications))
+        same_pair = earlier[(triplet.category, triplet.reference, triplet.target)]
+        if any(_jaccard(asked, other) >= NEAR for other in same_pair):
+            found.add(triplet.triplet_id)
+        same_pair.append(asked)
+    return frozenset(found)
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 1.0

@@ -1,0 +1,69 @@
+"""Does the conclusion's text find the target? An image-text encoder ranks it above reference and look-alikes.
+
+Detects: conclusions that describe the reference rather than the target, or nothing in particular. Cannot
+detect: fine attributes, which such encoders hardly see; good reasoning can be a weak query, so this is a soft
+score without a default threshold. Null without an encoder (ENCODER_URL). Source: round-trip consistency for
+generated data (Alberti et al., ACL 2019) with CLIP's scaled cosine (Radford et al., ICML 2021).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+
+from annotate.checks.check import Check, Evidence, Findings
+from annotate.stages import prompt_digest
+from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Ask, Picture, Reply, Request, Turn
+from annotate.teacher.retry import Unanswered
+
+SCALE = 100.0
+"""CLIP's logit scale at the end of its training."""
+
+
+async def round_trip(ask: Ask, evidence: Evidence) -> Findings:
+    """`round_trip`: softmax share of the target among target, reference and look-alikes, by scaled cosine.
+
+    Raises `Unanswered("no_answer")` for a reply that is no vector, and whatever the encoder's `ask` raises.
+    """
+    embed = evidence.embed
+    if embed is None:
+        return {"round_trip": None}
+    text = ", ".join(evidence.chain.conclusion.claims)
+    pictures = (evidence.target, evidence.reference, *(picture for _, picture in evidence.lookalikes))
+    pictures = tuple(dict.fromkeys(pictures))
+    asked = [encode_request(evidence, text, None), *(encode_request(evidence, "", p) for p in pictures)]
+    query, *images = map(_vector, await asyncio.gather(*map(embed, asked)))
+    logits = [SCALE * _cosine(query, image) for image in images]
+    highest = max(logits)
+    shares = [math.exp(logit - highest) for logit in logits]
+    return {"round_trip": round(shares[0] / sum(shares), 6)}
+
+
+def encode_request(evidence: Evidence, text: str, picture: Picture | None) -> Request:
+    """The vector of a text or of a picture, as a request: so the journal keeps it like any other answer."""
+    stage = ENCODE_TEXT if picture is None else ENCODE_PICTURE
+    turn = Turn("user", text, () if picture is None else (picture,))
+    return Request(
+        stage=stage, model=evidence.encoder, turns=(turn,), prompt_digest=prompt_digest(evidence.writer)
+    )
+
+
+def _vector(reply: Reply) -> list[float]:
+    try:
+        vector = [float(value) for value in json.loads(reply.text)]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Unanswered("no_answer", f"the encoder gave no vector: {reply.text[:80]!r}") from error
+    if not vector or not all(map(math.isfinite, vector)):
+        raise Unanswered("no_answer", "the encoder gave an empty or infinite vector")
+    return vector
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    if len(one) != len(other):
+        raise Unanswered("no_answer", f"the encoder gave vectors of {len(one)} and {len(other)} numbers")
+    length = math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
+    return sum(a * b for a, b in zip(one, other, strict=True)) / length if length else 0.0
+
+
+ROUND_TRIP = Check(name="round_trip", columns=("round_trip",), cost=0, run=round_trip)

@@ -1,0 +1,93 @@
+"""Second chances: a rejected row is written again, with the failed checks named, or guided by the target.
+
+The first attempt that is accepted stands; where none is, the first writing stays with its scores, so that
+CHANCES changes no rejected row. Every attempt is judged by the same checks and thresholds; since a row that
+is tried often enough passes some day by luck, calibrate on rows that had the same chances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from annotate.checks import Evidence
+from annotate.checks.ladder import Climbed
+from annotate.selection import REJECTIONS
+from annotate.stages import Unusable, Writer, write_again, write_chain
+from annotate.teacher.request import Ask
+from annotate.teacher.retry import Unanswered
+from schemas.answers import ConclusionAnswer
+from schemas.row import Verdict
+
+AGAIN_TEMPERATURE = 0.7
+"""Least temperature of a second chance: the greedy answer has been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One writing of a chain with what the checks found and the verdict."""
+
+    evidence: Evidence
+    climbed: Climbed
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    attempt: int = 0
+
+
+Judge = Callable[[Evidence], Awaitable[Judged]]
+
+
+async def second_chances(ask: Ask, first: Judged, judge: Judge, chances: int, guided: bool) -> Judged:
+    """The first accepted writing, `first` where there is none. An attempt without a usable answer is a failed
+    one. Raises what else `ask` raises."""
+    latest = first
+    for attempt in range(1, chances + 1):
+        if latest.verdict == "accepted":
+            break
+        try:
+            written = await (_guided if guided else _again)(ask, latest, attempt, judge)
+        except (Unusable, Unanswered):
+            continue
+        latest = replace(written, attempt=attempt)
+    return latest if latest.verdict == "accepted" else first
+
+
+def complaint(reasons: tuple[str, ...]) -> str:
+    """What failed, in the words of the reason codes, without our scores' names."""
+    return " ".join(REJECTIONS[code].split(" (")[0].rstrip(".") + "." for code in reasons)
+
+
+async def _again(ask: Ask, latest: Judged, attempt: int, judge: Judge) -> Judged:
+    evidence = latest.evidence
+    chain = await write_again(
+        ask,
+        _hotter(evidence.writer, attempt),
+        evidence.reference,
+        evidence.modification,
+        evidence.chain,
+        complaint(latest.reasons),
+        caption_too="caption_ungrounded" in latest.reasons,
+        target=evidence.target,
+    )
+    return await judge(replace(evidence, chain=chain))
+
+
+async def _guided(ask: Ask, latest: Judged, attempt: int, judge: Judge) -> Judged:
+    """Written with the target shown; the claims that leak are then removed, and the rest is judged again."""
+    evidence = latest.evidence
+    writer = replace(_hotter(evidence.writer, attempt), sees_target=True)
+    chain = await write_chain(ask, writer, evidence.reference, evidence.modification, evidence.target)
+    judged = await judge(replace(evidence, writer=replace(evidence.writer, sees_target=True), chain=chain))
+    leaks = set(judged.climbed.details.get("leak_claims", ()))
+    claims = tuple(claim for claim in chain.conclusion.claims if claim not in leaks)
+    if not claims or len(claims) == len(chain.conclusion.claims):
+        return judged
+    cleaned = replace(chain, conclusion=ConclusionAnswer(claims=claims))
+    return await judge(replace(judged.evidence, chain=cleaned))
+
+
+def _hotter(writer: Writer, attempt: int) -> Writer:
+    """The writer with another seed, and a temperature at which seeds matter."""
+    sampling = writer.sampling
+    hot = max(sampling.temperature, AGAIN_TEMPERATURE)
+    return replace(writer, sampling=replace(sampling, temperature=hot, seed=sampling.seed + attempt))

@@ -1,0 +1,104 @@
+"""Opens the servers of a run: the teacher, started here or found running, and the image-text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from annotate.errors import TeacherRefused
+from annotate.progress import duration
+from annotate.settings import RunSettings
+from annotate.teacher.canary import run_canary
+from annotate.teacher.client import Stats, TeacherClient
+from annotate.teacher.pool import Patience
+from annotate.teacher.probe import check_server
+from annotate.teacher.request import Ask
+from annotate.teacher.server import start_server
+from annotate.teacher.wire import Images
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTeacher:
+    """Whom a run asks: `stop_sending` makes requests that still wait for a server raise `RunIncomplete`."""
+
+    ask: Ask
+    stats: Stats
+    stop_sending: Callable[[], None]
+
+
+@asynccontextmanager
+async def open_teacher(
+    settings: RunSettings, api_key: str | None, images: Images, model: str, say: Callable[[str], None]
+) -> AsyncIterator[OpenTeacher]:
+    """The teacher, started or found, proven by the canary."""
+    with ExitStack() as held:
+        urls = settings.urls
+        if settings.teacher is not None:
+            log = settings.out / "journal" / "teacher.log"
+            say(f"starting the teacher in vLLM; its output goes to {log}")
+            server = held.enter_context(
+                start_server(
+                    settings.teacher, settings.teacher_python, log, settings.port, settings.teacher_flags
+                )
+            )
+            urls, api_key = (server.url,), None
+            say(f"teacher ready after {duration(server.seconds_to_start)}")
+        uuids = all([(await run_canary(url, model, api_key)).uuid_supported for url in urls])
+        say(
+            "canary: answers are constrained to our schema, the model looks at pictures"
+            + ("" if uuids else "; images are sent inline each time, as it knows no uuid")
+            + (f" ({len(urls)} servers)" if len(urls) > 1 else "")
+        )
+        async with TeacherClient(
+            urls,
+            model,
+            api_key,
+            images,
+            settings.concurrency,
+            patience=_patience(settings),
+            say=say,
+            image_uuids=uuids,
+        ) as client:
+            yield OpenTeacher(client.ask, client.stats, client.stop_sending)
+
+
+def encoder_model(settings: RunSettings, api_key: str | None) -> str:
+    """The name of the image-text encoder's model, "" without one."""
+    return only_model(settings.encoder_url, api_key) if settings.encoder_url is not None else ""
+
+
+@asynccontextmanager
+async def open_encoder(
+    settings: RunSettings, api_key: str | None, images: Images, model: str
+) -> AsyncIterator[Ask | None]:
+    """How the encoder is asked, or None without one."""
+    if settings.encoder_url is None:
+        yield None
+        return
+    async with TeacherClient(
+        (settings.encoder_url,),
+        model,
+        api_key,
+        images,
+        settings.concurrency,
+        patience=_patience(settings),
+        image_uuids=False,
+    ) as client:
+        yield client.ask
+
+
+def _patience(settings: RunSettings) -> Patience:
+    """Another's server may come back within half an hour; one that we started and that died will not."""
+    if settings.teacher is None:
+        return Patience(deadline=settings.timeout)
+    return Patience(deadline=settings.timeout, give_up_after=60.0)
+
+
+def only_model(url: str, api_key: str | None) -> str:
+    models = check_server(url, None, api_key).models
+    if len(models) != 1:
+        raise TeacherRefused(
+            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
+        )
+    return models[0]

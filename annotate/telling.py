@@ -1,0 +1,132 @@
+"""What a run says: its size, what it will ask and why, its pace; and when so much is wrong that it stops."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from annotate.datasets.layouts import FoundImages
+from annotate.errors import RunIncomplete
+from annotate.progress import Snapshot, duration
+from annotate.shards.pending import Pending
+from annotate.shards.plan import Plan
+from annotate.teacher.client import Stats
+from schemas.row import Row
+
+TEACHERS_FAULT = frozenset(
+    (
+        "caption_invalid",
+        "reasoning_invalid",
+        "conclusion_invalid",
+        "answer_cut_off",
+        "teacher_refused",
+        "context_too_long",
+        "image_rejected",
+        "no_answer",
+    )
+)
+"""Quarantine codes that say something about the teacher; the others are about the data."""
+WINDOW = 200
+WINDOW_LEAST = 50
+WRONG_SHARE = 0.9
+
+_NEW = {("stage",), ("conversation",)}
+_NEW_PICTURES = ("images",)
+_FOLLOWERS = ("conversation", "image_turns")
+"""Components that change with the others; named alone they mean another question, not another setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a run tells what it does: lines for a person, and a snapshot whenever a triplet is done."""
+
+    say: Callable[[str], None]
+    update: Callable[[Snapshot], None]
+
+
+class Teller:
+    """Counts what is done and tells the watch; after the first shard it says what the rest will take.
+
+    Raises `RunIncomplete` from `row` when nearly all rows that the teacher was asked about are quarantined.
+    """
+
+    def __init__(self, triplets: int, pending: Pending, stats: Stats, watch: Watch) -> None:
+        self._triplets = triplets
+        self._pending = pending
+        self._stats = stats
+        self._watch = watch
+        self._counts = {"accepted": 0, "rejected": 0, "quarantined": 0}
+        self._began = time.monotonic()
+        self._told = False
+        self._asked_before = 0
+        self._last: deque[str] = deque(maxlen=WINDOW)
+
+    def row(self, row: Row) -> None:
+        """One triplet is done."""
+        self._counts[row.verdict] += 1
+        asked = self._stats.answered + self._stats.unanswered
+        self._watch.update(
+            Snapshot(self._triplets, **self._counts, asked=asked, to_ask=self._pending.requests)
+        )
+        if asked > self._asked_before:  # rows that the journal alone gives say nothing about this teacher
+            self._asked_before = asked
+            self._judge(row)
+
+    def shard(self, size: int) -> None:
+        """One shard is done."""
+        asked = self._stats.answered + self._stats.unanswered
+        if self._told or not asked or size == self._triplets:
+            return
+        self._told = True
+        rate = asked / (time.monotonic() - self._began)
+        left = max(0, self._pending.requests - asked) / rate
+        self._watch.say(
+            f"after the first shard: {rate:.1f} requests/s, so about {duration(left)} for the rest"
+        )
+
+    def _judge(self, row: Row) -> None:
+        code = row.reasons[0] if row.verdict == "quarantined" else ""
+        self._last.append(code if code in TEACHERS_FAULT else "")
+        wrong = Counter(code for code in self._last if code)
+        if len(self._last) >= WINDOW_LEAST and wrong.total() >= WRONG_SHARE * len(self._last):
+            (worst, _), *_ = wrong.most_common(1)
+            raise RunIncomplete(
+                f"the teacher answers wrongly: {wrong.total()} of the last {len(self._last)} triplets were "
+                f"quarantined, most as {worst} (last: {(row.detail or '')[:200]}); "
+                "look at the teacher, then run the same command again"
+            )
+
+
+def size_words(plan: Plan, images: FoundImages) -> str:
+    """How much there is."""
+    missing = f", {len(images.missing)} missing" if images.missing else ""
+    found = f"{len(images.paths):,} images in layout {images.layout}"
+    return f"{len(plan.triplets):,} triplets in {len(plan.shards)} shards; {found}{missing}"
+
+
+def cost_words(pending: Pending) -> str:
+    """What the run will ask, and why what has been answered does not serve."""
+    if not pending.requests:
+        return "everything has been answered; no teacher is needed"
+    words = (
+        f"to ask: {pending.requests:,} requests about {pending.triplets:,} triplets, about "
+        f"{pending.prompt_tokens:,} prompt and {pending.completion_tokens:,} completion tokens"
+    )
+    reasons: Counter[str] = Counter()
+    for components, requests in pending.causes.items():
+        reasons[_why(components)] += requests
+    listed = "; ".join(f"{requests:,} {why}" for why, requests in reasons.most_common() if requests)
+    return f"{words} ({listed})" if listed else words
+
+
+def _why(components: tuple[str, ...]) -> str:
+    if not components:
+        return "whose stored answer is damaged"
+    if components in _NEW:
+        return "not asked before"
+    if components == _NEW_PICTURES:
+        return "about pictures that are new, changed or encoded otherwise"
+    causes = [name for name in components if name not in _FOLLOWERS]
+    return f"asked before with another {', '.join(causes or components)}"

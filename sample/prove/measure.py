@@ -1,0 +1,134 @@
+"""Asks every check about clean and spoilt rows, and counts what each score catches at its threshold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from annotate.checks import Check, Evidence
+from annotate.checks.ladder import Costs, climb
+from annotate.files import atomic_path
+from annotate.images import ImageStore
+from annotate.selection import verdict
+from annotate.stages import Writer
+from annotate.teacher.request import Ask, Picture
+from sample import world
+from sample.prove.cases import Case, draw_case
+from sample.prove.corruptions import CONTROLS, CORRUPTIONS
+
+AT_ONCE = 48
+DOMAINS: tuple[world.Domain, ...] = ("garments", "scenes")
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Of the rows spoilt in one way: how many each score rejects, and how many are rejected at all. Of clean
+    rows these are false alarms."""
+
+    kind: str
+    rows: int
+    caught: Mapping[str, int]
+    rejected: int
+
+    def share(self, score: str) -> float:
+        """Share of the rows that this score rejects."""
+        return self.caught.get(score, 0) / self.rows
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+async def prove(
+    ask: Ask,
+    writer: Callable[[world.Domain], Writer],
+    folder: Path,
+    checks: tuple[Check, ...],
+    thresholds: Mapping[str, float],
+    *,
+    rows: int,
+    seed: int,
+    full: bool,
+) -> tuple[list[Caught], Costs]:
+    """Controls of `rows` good rows, half of each domain; `rows` spoilt ones in all, or of each kind if
+    `full`. Pictures are written below `folder`. Raises whatever `ask` raises."""
+    images = ImageStore(folder / "images", writer("garments").recipe)
+    costs, room = Costs(), asyncio.Semaphore(AT_ONCE)
+    found: dict[str, list[tuple[frozenset[str], bool]]] = defaultdict(list)
+
+    async def one(kind: str, case: Case, shown: tuple[Picture, Picture]) -> None:
+        async with room:
+            evidence = Evidence(writer(case.reference.domain), *shown, case.modification, case.chain)
+            booked = costs if kind == "clean" else Costs()
+            climbed = await climb(ask, evidence, checks, costs=booked)
+            below = tuple(
+                name
+                for name, least in thresholds.items()
+                if (value := climbed.scores.get(name)) is not None and value < least
+            )
+            judged, _ = verdict(climbed.scores, thresholds)
+            found[kind].append((frozenset(below), judged == "rejected"))
+
+    chosen = list(spoilt_rows(rows, seed, full))
+    shown = await asyncio.to_thread(
+        lambda: [pictures(case, folder / "rendered", images) for _, case in chosen]
+    )
+    await asyncio.gather(*(one(*row, seen) for row, seen in zip(chosen, shown, strict=True)))
+    return [
+        Caught(
+            kind,
+            len(told),
+            {name: sum(name in below for below, _ in told) for name in thresholds},
+            sum(rejected for _, rejected in told),
+        )
+        for kind in (*CONTROLS, *CORRUPTIONS)
+        if (told := found[kind])
+    ], costs
+
+
+def spoilt_rows(rows: int, seed: int, full: bool) -> Iterator[tuple[str, Case]]:
+    """Kind and row: every row clean, half of them reworded too (many questions), and every corruption of
+    every row or one a row in turn."""
+    kinds = tuple(CORRUPTIONS)
+    for number in range(rows):
+        case = draw_case(DOMAINS[number % 2], seed, number // 2)
+        chosen = kinds if full else (kinds[(number // 2) % len(kinds)],)
+        controls = tuple(CONTROLS) if full or number // 2 % 2 == 0 else ("clean",)
+        for kind in (*controls, *chosen):
+            change = CONTROLS.get(kind) or CORRUPTIONS[kind]
+            made = change(case, random.Random(f"{case.name}-{kind}"))
+            if made is not None:
+                yield kind, made
+
+
+def pictures(case: Case, folder: Path, images: ImageStore) -> tuple[Picture, Picture]:
+    """Reference and target as stored pictures; the same look of the same row is the same picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = []
+    for role, look in (("reference", case.reference), ("target", case.target)):
+        key = f"{case.name}-{role}-{case.treatment}-{look.attributes}"
+        rng = random.Random(key)
+        path = folder / f"{rng.getrandbits(96):024x}.png"
+        if not path.exists():
+            with atomic_path(path) as temporary:
+                _treated(world.render(look, rng), case.treatment, rng).save(temporary, "PNG")
+        stored.append(images.store(path))
+    return stored[0], stored[1]
+
+
+def _treated(picture: Image.Image, treatment: str, rng: random.Random) -> Image.Image:
+    """The picture in inverted colours, noise of its size, or as it is."""
+    if treatment == "inverted":
+        return ImageOps.invert(picture)
+    if treatment == "noise":
+        noise = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (*picture.size, 3))
+        return Image.fromarray(noise.astype(np.uint8))
+    return picture

@@ -1,0 +1,71 @@
+"""The tests behind a promise: exact where labels are equal, valid where weighted, honest when few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from annotate.calibration.bounds import best_bet, labels_for, lower_error, p_value, upper_error
+
+
+def labels(errors: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    wrong = np.zeros(rows)
+    wrong[:errors] = 1.0
+    return wrong, np.ones(rows)
+
+
+def test_a_promise_of_99_percent_needs_299_kept_labels_without_an_error() -> None:
+    assert p_value(*labels(0, 298), 0.01, 0.5) > 0.05 >= p_value(*labels(0, 299), 0.01, 0.5)
+    assert labels_for(0.01, 0.05, 0.0) == 299
+    assert labels_for(0.01, 0.05, 0.02) is None
+
+
+def test_labels_wanted_grow_with_the_errors_that_are_to_be_expected() -> None:
+    wanted = [labels_for(0.01, 0.05, error) for error in (0.0, 0.001, 0.003, 0.005)]
+    numbers = [n for n in wanted if n is not None]
+    assert len(numbers) == 4 and numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(("errors", "rows"), [(0, 100), (3, 200), (20, 400)])
+def test_with_equal_weights_the_bounds_are_those_of_clopper_and_pearson(errors: int, rows: int) -> None:
+    wrong, weights = labels(errors, rows)
+    assert upper_error(wrong, weights, 0.05, 0.5) == pytest.approx(
+        beta.ppf(0.95, errors + 1, rows - errors), abs=1e-9
+    )
+    expected = beta.ppf(0.05, errors, rows - errors + 1) if errors else 0.0
+    assert lower_error(wrong, weights, 0.05, 0.5) == pytest.approx(expected, abs=1e-9)
+
+
+def stratified(
+    rng: np.random.Generator, rows: int, rates: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of a population half of which is a stratum that is drawn four times as often as the other."""
+    second = rng.random(rows) < 0.2
+    wrong = rng.random(rows) < np.where(second, rates[1], rates[0])
+    return wrong.astype(float), np.where(second, 0.5 / 0.2, 0.5 / 0.8)
+
+
+def test_with_weights_a_false_promise_is_rare_where_the_binomial_one_would_be_common() -> None:
+    rng = np.random.default_rng(4)
+    rates, alpha = (0.02, 0.08), 0.05  # the error is exactly alpha: every promise is a false one
+    betting = ignoring = 0
+    for _ in range(400):
+        wrong, weights = stratified(rng, 500, rates)
+        bet = best_bet(*stratified(rng, 250, rates), alpha)
+        betting += p_value(wrong, weights, alpha, bet) <= 0.05
+        ignoring += p_value(wrong, np.ones_like(weights), alpha, bet) <= 0.05
+    assert betting <= 0.05 * 400 + 3 * np.sqrt(400 * 0.05 * 0.95)
+    assert ignoring > 0.3 * 400
+
+
+def test_with_weights_a_true_promise_is_made_from_enough_labels() -> None:
+    rng = np.random.default_rng(5)
+    wrong, weights = stratified(rng, 1_500, (0.002, 0.002))
+    assert p_value(wrong, weights, 0.02, best_bet(*stratified(rng, 500, (0.002, 0.002)), 0.02)) <= 0.05
+
+
+def test_no_rows_promise_nothing() -> None:
+    empty = np.zeros(0)
+    assert p_value(empty, empty, 0.01, 0.5) == 1.0
+    assert (upper_error(empty, empty, 0.05, 0.5), lower_error(empty, empty, 0.05, 0.5)) == (1.0, 0.0)

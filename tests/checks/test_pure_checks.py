@@ -1,0 +1,105 @@
+"""Form, coherence and duplicates: what strings alone find, and that clean rows score 1."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from annotate.checks.coherence import carried, coherence, coherent
+from annotate.checks.duplicates import with_notes
+from annotate.checks.form import findings, form
+from schemas.answers import Edit
+from tests.checks.oracle import CAPTION, CONCLUSION, EVIDENCE, SLEEVES, Oracle, chain, evidence
+from tests.shards.world import triplet
+
+BELT = Edit(aspect="waist", from_="no belt", to="belt")
+
+
+def test_a_clean_row_has_no_finding_and_asks_nothing_about_its_form() -> None:
+    oracle = Oracle()
+    assert asyncio.run(form(oracle.ask, EVIDENCE)) == {"form": 1.0, "form_findings": ()}
+    assert oracle.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("claim_twice", {"conclusion": (*CONCLUSION, "Red  dress")}),
+        ("loop", {"rationale": "very long sleeves " * 5}),
+        ("meta_words", {"conclusion": ("as in the target image", "plain")}),
+        ("meta_words", {"rationale": "see B00ABC.jpg for it"}),
+        ("echoes_caption", {"conclusion": CAPTION}),
+        (
+            "other_script",
+            {"conclusion": ("красное платье без рукавов", "однотонное, длинное, без пояса, мини")},
+        ),
+        ("long_claim", {"conclusion": ("red " * 10 + "and plain " * 8,)}),
+        ("no_words", {"conclusion": ("...", "plain")}),
+    ],
+)
+def test_each_finding_of_the_form(name: str, changes: dict[str, Any]) -> None:
+    if name == "other_script":
+        changes["caption"] = ("красное платье с рукавами", "длинное однотонное")
+    assert name in findings(evidence(**changes))
+    assert asyncio.run(form(Oracle().ask, evidence(**changes)))["form"] != 1.0
+
+
+def test_a_short_request_may_be_said_again_a_long_one_is_an_echo() -> None:
+    from dataclasses import replace
+
+    said = evidence(conclusion=("make it the same but red", *CONCLUSION))
+    assert "echoes_request" in findings(replace(said, modification="Make it the same but red"))
+    assert "echoes_request" not in findings(replace(EVIDENCE, modification="sleeveless"))
+
+
+def test_a_right_chain_is_coherent_and_wholly_carried_over() -> None:
+    assert (coherent(chain()), carried(chain())) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"edits": (Edit(aspect="sleeves", from_="short sleeves", to="sleeveless"),)},
+        {"conclusion": CAPTION},
+        {"conclusion": (*CONCLUSION, "long sleeves")},
+        {"edits": (SLEEVES, Edit(aspect="sleeves", from_="long sleeves", to="short sleeves"))},
+        {"kept": ("color", "sleeves")},
+        {"edits": (SLEEVES, BELT)},
+        {"edits": (Edit(aspect="waist", from_="no belt", to="none"),)},
+    ],
+    ids=[
+        "from not in caption",
+        "to missing",
+        "old claim left",
+        "edited twice",
+        "kept too",
+        "one missing",
+        "not gone",
+    ],
+)
+def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, Any]) -> None:
+    assert coherent(chain(**changes)) < 1.0
+
+
+def test_a_claim_that_neither_caption_nor_edits_explain_lowers_what_is_carried() -> None:
+    assert coherent(chain(conclusion=(*CONCLUSION[:-1], "belt"))) == 1.0
+    assert carried(chain(conclusion=(*CONCLUSION[:-1], "belt"))) == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize(("right", "p"), [("sleeves: long sleeves to sleeveless", 0.99), ("another", 0.01)])
+def test_the_teacher_is_asked_whether_the_edits_cover_the_request(right: str, p: float) -> None:
+    oracle = Oracle(right=right)
+    assert asyncio.run(coherence(oracle.ask, EVIDENCE))["p_covers"] == pytest.approx(p)
+    assert oracle.counted("covers") == len(oracle.asked) == 2
+
+
+def test_near_repeats_and_contamination_are_noted_and_nothing_else_changes() -> None:
+    first = triplet(1, reference="r", target="t", modifications=("make the big ball on the sand blue",))
+    near = triplet(2, reference="r", target="t", modifications=("make the big ball on the sand blue now",))
+    other = triplet(3, reference="r", target="u", modifications=first.modifications, notes=("stray_blanks",))
+    val = triplet(9, split="val", reference="u", target="x")
+    noted = with_notes((first, near, other), {"val": [val], "test1": []})
+    assert [each.notes for each in noted] == [(), ("near_repeat",), ("stray_blanks", "target_in_val")]
+    assert [each.problem for each in noted] == [None] * 3

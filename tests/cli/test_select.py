@@ -1,0 +1,27 @@
+"""`annotate select` publishes: a run on the same OUT comes first, and keeps its lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from annotate.cli import main
+from annotate.locks import hold_lock
+
+
+def test_an_out_in_use_is_not_judged_anew(
+    roots: dict[str, Path], fault_server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "5"]
+    assert main([*run, "--teacher-url", f"{fault_server}/ok/v1", "--teacher-model", "test"]) == 0
+    with hold_lock(out / "journal" / "lock"):
+        assert main(["select", "--out", str(out)]) == 2
+    assert "is in use by pid" in capsys.readouterr().err
+    assert main(["select", "--out", str(out)]) == 0
+
+
+def test_a_folder_that_is_no_runs_gets_no_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["select", "--out", str(tmp_path / "nothing")]) == 2
+    assert not (tmp_path / "nothing").exists()
