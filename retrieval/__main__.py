@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts"
     )
+    whole.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out queries without images, counted; the sample's own worlds lack some by design",
+    )
     whole.add_argument("--seeds", default="0", help="training seeds, e.g. 0,1,2")
     whole.add_argument(
         "--rates",

@@ -23,7 +23,13 @@ BASE = MODELS / "base"
 CLIP = MODELS / "clip"
 
 # For the embedded base alone: it is so small that all of it but the vision tower is trained.
-TINY: Mapping[str, Any] = {"tuning": "frozen_tower", "learning_rate": 1e-3, "batch": 32, "steps": 240}
+TINY: Mapping[str, Any] = {
+    "tuning": "frozen_tower",
+    "learning_rate": 1e-3,
+    "batch": 32,
+    "steps": 160,
+    "save_every": 40,
+}
 TINY_CHAIN = 224  # tokens; the longest chain of the sample has some 170
 
 
