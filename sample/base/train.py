@@ -41,7 +41,7 @@ class Plan:
     contrasted: int = 60  # pictures a step that are also told by notes and stand for themselves
     lookalikes: int = 24  # statements of one-attribute neighbours, which must not fit
     echoes: int = 16
-    lr: float = 0.01
+    lr: float = 0.006
     small_lr: float = 0.002
     connector_share: float = 0.3
     contrast_weight: float = 0.3
