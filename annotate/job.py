@@ -43,7 +43,7 @@ from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
 from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Request, Sampling
-from annotate.telling import Teller, Watch, cost_words, size_words
+from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
 from schemas.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -169,6 +169,8 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             except RunIncomplete as error:
                 kept = _publish_early(out, finished, len(plan.triplets), published)
                 raise RunIncomplete(f"{error}; {kept}") from error
+        if tools.costs.seconds:
+            watch.say(wait_words(tools.costs.seconds))
         manifest = published()
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")

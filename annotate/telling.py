@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from annotate.datasets.layouts import FoundImages
@@ -119,6 +119,12 @@ def cost_words(pending: Pending) -> str:
         reasons[_why(components)] += requests
     listed = "; ".join(f"{requests:,} {why}" for why, requests in reasons.most_common() if requests)
     return f"{words} ({listed})" if listed else words
+
+
+def wait_words(seconds: Mapping[str, float]) -> str:
+    """How long each check waited for its answers, in all rows of this run; waits that ran at once add up."""
+    waited = [f"{name} {duration(spent)}" for name, spent in seconds.items()]
+    return f"waited for answers, all rows added up: {', '.join(waited)}"
 
 
 def _why(components: tuple[str, ...]) -> str:

@@ -72,6 +72,12 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study:
     """Everything that `train-eval` was told, checked, with what it was not told found."""
+    clip = arguments.clip_model or defaults.CLIP
+    if arguments.ablations and not (clip / "config.json").is_file():
+        raise UsageError(
+            f"{clip} holds no CLIP for two rows of the table; train one (python -m sample.clip train --help),"
+            " give --clip-model, or ABLATIONS=0"
+        )
     folders = arguments.data or default_sources(OUTPUTS)
     sources = [open_source(folder, arguments.image_root) for folder in folders]
     check_one_kind(sources)
@@ -95,7 +101,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
         data=tuple(folders),
         image_root=arguments.image_root,
         base=arguments.base_model or defaults.BASE,
-        clip=arguments.clip_model or defaults.CLIP,
+        clip=clip,
         model=model,
         train=settings,
         rates=rates,

@@ -27,15 +27,6 @@ class PublishedFile(BaseModel):
     sha256: str
 
 
-class CheckCost(BaseModel):
-    """What one check asked about the rows of this run; `seconds` sums waits that ran in parallel."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    requests: int
-    seconds: float
-
-
 class Precision(BaseModel):
     """Estimated share of right rows among the accepted, with its interval and how both were obtained.
 
@@ -77,7 +68,7 @@ class Manifest(BaseModel):
     prompt_version: str
     thresholds: dict[str, float]
     checks: tuple[str, ...]
-    costs: dict[str, CheckCost]
+    costs: dict[str, int]
     precision: Precision | None
     reasons: dict[str, int]
     files: dict[str, PublishedFile]

@@ -34,7 +34,10 @@ def about(findings: list[Finding], words: str) -> Finding:
     return found
 
 
-def test_a_machine_with_everything_is_ok(tmp_path: Path, python: Path, model: Path) -> None:
+def test_a_machine_with_everything_is_ok(
+    tmp_path: Path, python: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no sample there yet, whatever the checkout's outputs/ hold
     findings = doctor(settings(tmp_path, teacher=model, teacher_python=python))
     assert all(finding.ok for finding in findings), shown(findings)
     assert about(findings, served_name(model)).level == "ok"

@@ -66,8 +66,8 @@ def cost_words(manifest: Manifest) -> str:
     judged = manifest.counts.accepted + manifest.counts.rejected
     if not judged or not manifest.costs:
         return ""
-    total = sum(cost.requests for cost in manifest.costs.values())
-    each = ", ".join(f"{name} {cost.requests / judged:.1f}" for name, cost in manifest.costs.items())
+    total = sum(manifest.costs.values())
+    each = ", ".join(f"{name} {requests / judged:.1f}" for name, requests in manifest.costs.items())
     kept = f", {total / manifest.counts.accepted:.1f} a kept row" if manifest.counts.accepted else ""
     return f"{total / judged:.1f} check requests a triplet ({each}){kept}"
 

@@ -33,7 +33,7 @@ from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for
 from annotate.shards.plan import Plan
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
-from schemas.manifest import CheckCost, Counts, Manifest, Precision, PublishedFile
+from schemas.manifest import Counts, Manifest, Precision, PublishedFile
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("accepted",),
@@ -175,12 +175,9 @@ def _publish(
     return manifest
 
 
-def _costs(origin: Origin) -> dict[str, CheckCost]:
-    costs = origin.costs
-    return {
-        name: CheckCost(requests=costs.requests.get(name, 0), seconds=round(costs.seconds.get(name, 0.0), 1))
-        for name in origin.checks
-    }
+def _costs(origin: Origin) -> dict[str, int]:
+    """Different requests by check, whoever answered them; how long they took is no fact of the data."""
+    return {name: origin.costs.requests.get(name, 0) for name in origin.checks}
 
 
 def _measured(sources: Sequence[Path]) -> list[str]:

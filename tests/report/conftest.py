@@ -14,7 +14,7 @@ from PIL import Image
 from annotate.checks import CHECKS
 from annotate.tables import to_table, write_table
 from schemas.answers import Edit
-from schemas.manifest import CheckCost, Counts, Manifest
+from schemas.manifest import Counts, Manifest
 from schemas.row import Row
 
 MakeRow = Callable[..., Row]
@@ -124,7 +124,7 @@ def publish(tmp_path: Path) -> Publish:
             "prompt_version": "c" * 64,
             "thresholds": {"p_match": 0.95},
             "checks": ("target_match",),
-            "costs": {"target_match": CheckCost(requests=4, seconds=0.5)},
+            "costs": {"target_match": 4},
             "precision": None,
             "reasons": dict(sorted(Counter(code for row in rows for code in row.reasons).items())),
             "files": {},

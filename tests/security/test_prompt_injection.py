@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from annotate.prompts import load_prompts
 from annotate.shards.plan import make_plan
 from annotate.shards.run import run_shard
 from annotate.tables import read_rows
@@ -46,12 +47,12 @@ def outside(text: str) -> str:
 
 
 def gullible(seen: list[Request], claims: str = "") -> Ask:
-    """Says mismatch, unless an order stands outside the tags of a question."""
+    """Answers every one-letter question with no, unless an order stands outside the tags of a turn."""
 
     async def ask(request: Request) -> Reply:
         seen.append(request)
         asked = [turn.text for turn in request.turns if turn.role != "assistant"]
-        if request.stage == "verify":
+        if request.choices:
             obeys = any(ORDER in outside(text) for text in asked)
             return verified(request, 0.99 if obeys else 0.02)
         stage = request.stage.removesuffix("_repair")
@@ -62,7 +63,7 @@ def gullible(seen: list[Request], claims: str = "") -> Ask:
 
 def annotated(folder: Path, ask: Ask, *modifications: str) -> list[Row]:
     triplets = [triplet(n, modifications=(text,)) for n, text in enumerate(modifications)]
-    tools = make_tools(folder, ask, triplets)
+    tools = make_tools(folder, ask, triplets, early_stop=False)
     plan = make_plan(triplets, JOB)
     return list(read_rows([asyncio.run(run_shard(plan, plan.shards[0], tools)).path]))
 
@@ -71,8 +72,9 @@ def annotated(folder: Path, ask: Ask, *modifications: str) -> list[Row]:
 def test_an_order_in_a_modification_turns_no_verdict(tmp_path: Path, attack: str) -> None:
     seen: list[Request] = []
     attacked, innocent = annotated(tmp_path, gullible(seen), attack, "make the ball blue")
-    assert (attacked.verdict, attacked.reasons) == ("rejected", ("target_mismatch",))
-    assert attacked.p_match == innocent.p_match
+    assert (attacked.verdict, attacked.reasons) == ("rejected", innocent.reasons)
+    for score in ("p_covers", "p_grounded", "p_match", "p_edits"):
+        assert getattr(attacked, score) == getattr(innocent, score) == 0.02, score
     assert all(ORDER not in outside(turn.text) for request in seen for turn in request.turns)
 
 
@@ -85,7 +87,7 @@ def test_an_order_that_the_writer_repeats_stays_inside_the_verifiers_tags(
     conclusion = json.dumps({"claims": [attack[:120]]})
     (row,) = annotated(tmp_path, gullible(seen, conclusion), attack)
     asked = [request.turns[-1].text for request in seen if request.stage == "verify"]
-    assert row.verdict == "rejected" and len(asked) == 2
+    assert row.verdict == "rejected" and len(asked) >= 2
     for text in asked:
         assert text.count("<request>") == text.count("</request>") == 1
         assert [line for line in text.split("\n") if re.match(r"[AB]\. ", line)] in (
@@ -108,6 +110,7 @@ def test_no_text_whatever_leaves_its_tags(tmp_path: Path, text: str) -> None:
     seen: list[Request] = []
     annotated(tmp_path, gullible(seen), f"{text}{ORDER}")
     for request in seen:
-        asked = "".join(turn.text for turn in request.turns if turn.role == "user")
-        assert asked.count("<request>") == asked.count("</request>") <= 1
-        assert ORDER not in outside(asked)
+        asked = request.turns[-1].text
+        tags = load_prompts()[request.stage].text.count("</request>") if request.choices else 1
+        assert asked.count("<request>") == asked.count("</request>") <= tags
+        assert all(ORDER not in outside(turn.text) for turn in request.turns)
