@@ -26,19 +26,20 @@ class Climbed:
 class Costs:
     """Different requests and seconds of waiting for their answers, by check, over all rows of a run.
 
-    A question that several triplets share counts once. Requests count whether the journal or the teacher
-    answers them; seconds are those of this run.
+    A question that several triplets share counts once for each check that asks it, so that counts do not
+    depend on who asked first. Requests count whether the journal or the teacher answers them; seconds are
+    those of this run.
     """
 
     requests: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    _seen: set[int] = field(default_factory=set)
+    _seen: set[tuple[str, int]] = field(default_factory=set)
 
     def counted(self, ask: Ask, check: str) -> Ask:
         """`ask` with its requests booked to this check."""
 
         async def asking(request: Request) -> Reply:
-            key = int(request.digest()[:15], 16)
+            key = (check, int(request.digest()[:15], 16))
             if key not in self._seen:
                 self._seen.add(key)
                 self.requests[check] = self.requests.get(check, 0) + 1

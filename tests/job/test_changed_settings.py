@@ -31,32 +31,33 @@ def test_a_fresh_run_gives_no_reasons() -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "asked"),
     [
-        ({"caption_tokens": 400}, "46 asked before with another sampling", 46),
-        ({"conclusion_tokens": 400}, "30 asked before with another sampling", 30),
+        ({"caption_tokens": 400}, "26 asked before with another sampling", 26),
+        ({"conclusion_tokens": 400}, "10 asked before with another sampling", 10),
         (
             {"image_recipe": "fit224-q90-v1"},
-            "46 about pictures that are new, changed or encoded otherwise",
-            46,
+            "26 about pictures that are new, changed or encoded otherwise",
+            26,
         ),
         ({"concurrency": 3}, "everything has been answered", 0),
-        ({"thresholds": "p_match=0.5"}, "everything has been answered", 0),
+        ({"thresholds": "form=0.5"}, "everything has been answered", 0),
     ],
 )
 def test_exactly_what_depends_on_a_changed_setting_is_asked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], reason: str, asked: int
 ) -> None:
-    """Of 10 triplets with 6 references: 6 captions, then reasoning, conclusion and two verdicts each (46)."""
+    """Of 10 triplets with 6 references, judged by form alone: 6 captions, 10 reasonings, 10 conclusions."""
     world, out = write_world(tmp_path / "world", 10), tmp_path / "out"
     with fault_server() as url:
 
         def run(**settings: object) -> str:
             given = {"dataset": "cirr", "root": world, "out": out, "teacher_url": f"{url}/ok/v1"}
-            flags = {**given, "teacher_model": "test", "runner": "local", **settings}
+            flags = {**given, "teacher_model": "test", "runner": "local", "checks": "form"}
+            flags |= settings
             words = [w for name, v in flags.items() for w in (f"--{name.replace('_', '-')}", str(v))]
             assert main(["run", *words]) == 0
             return capsys.readouterr().err
 
-        assert "to ask: 46 requests about 10 triplets" in run()
+        assert "to ask: 26 requests about 10 triplets" in run()
         before = stats(url)["requests"]
         said = run(**change)
         now = stats(url)["requests"]
