@@ -72,12 +72,6 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study:
     """Everything that `train-eval` was told, checked, with what it was not told found."""
-    clip = arguments.clip_model or defaults.CLIP
-    if arguments.ablations and not (clip / "config.json").is_file():
-        raise UsageError(
-            f"{clip} holds no CLIP for two rows of the table; train one (python -m sample.clip train --help),"
-            " give --clip-model, or ABLATIONS=0"
-        )
     folders = arguments.data or default_sources(OUTPUTS)
     sources = [open_source(folder, arguments.image_root) for folder in folders]
     check_one_kind(sources)
@@ -88,6 +82,12 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     grid = (rate / 2, rate, rate * 2) if arguments.ablations else (rate,)
     rates = tuple(_numbers("--rates", arguments.rates, float)) if arguments.rates else grid
     roots = parse_roots(arguments.eval_root) if arguments.eval_root else defaults.default_roots(sources, say)
+    clip = arguments.clip_model or defaults.CLIP
+    if arguments.ablations and not (clip / "config.json").is_file():
+        raise UsageError(
+            f"{clip} holds no CLIP for two rows of the table; train one (python -m sample.clip train --help),"
+            " give --clip-model, or ABLATIONS=0"
+        )
     rows = sum(source.n_rows for source in sources)
     say(
         f"{rows:,} rows of {', '.join(map(str, folders))}; each trained row of the table: {settings.steps} "

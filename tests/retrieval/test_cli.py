@@ -137,8 +137,9 @@ def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publis
 def test_ablations_without_a_clip_are_refused_before_anything_is_trained(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train-eval", "--base-model", str(world / "base"), "--clip-model", str(tmp_path / "none")]
-    assert main([*command, "--out", str(tmp_path / "table"), *QUICK]) == 2
+    command = ["train-eval", "--data", str(world / "out"), "--eval-root", str(world), *QUICK]
+    command += ["--base-model", str(world / "base"), "--clip-model", str(tmp_path / "none")]
+    assert main([*command, "--out", str(tmp_path / "table")]) == 2
     assert "holds no CLIP" in capsys.readouterr().err
     assert not (tmp_path / "table").exists()
 
