@@ -18,7 +18,7 @@ BARS = {
     "caption": 0.93,
     "conclusion": 0.87,
     "claims_right": 0.99,
-    "verify_one_claim": 0.97,
+    "verify_one_claim": 0.99,
     "verify_edit": 0.97,
     "verify_random": 0.98,
     "verify_neighbour": 0.90,
