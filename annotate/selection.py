@@ -10,7 +10,7 @@ from schemas.row import Verdict
 DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "form": 1.0,
     "coherent": 1.0,
-    "p_covers": 0.1,
+    "p_covers": 0.5,
     "p_grounded": 0.5,
     "p_edits": 0.5,
     "kept_share": 0.5,
@@ -19,9 +19,8 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
 }
 """Score column -> least value of an accepted row.
 
-`p_match` has none: a target may differ in what the text does not mention. `p_covers` rejects only where the
-teacher is sure: whether a request was read exactly is what a small teacher answers worst (0.65-0.70 right on
-the sample). `python -m annotate calibrate` finds thresholds that keep a promised precision."""
+`p_match` has none: a target may differ in what the text does not mention.
+`python -m annotate calibrate` finds thresholds that keep a promised precision."""
 
 REASON_OF_SCORE: Mapping[str, str] = {
     "form": "malformed_text",

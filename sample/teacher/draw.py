@@ -75,9 +75,11 @@ def draw_statement(rng: random.Random, look: world.Look) -> tuple[list[str], lis
 def shown(look: world.Look, claim: str) -> tuple[int, ...]:
     """Class of each of `SHOWN_SIZES` for the aspect that a claim is about, UNASKED for the others."""
     stated = world.parse_claim(claim)
-    if stated is None:
-        return (UNASKED,) * len(SHOWN_SIZES)
-    aspect = stated[0][0]
+    return (UNASKED,) * len(SHOWN_SIZES) if stated is None else shown_of(look, stated[0][0])
+
+
+def shown_of(look: world.Look, aspect: str) -> tuple[int, ...]:
+    """Class of each of `SHOWN_SIZES` for this aspect of the look, UNASKED for the others."""
     value = look.value(aspect)
     if look.domain == "garments":
         return (GARMENT_SHOWN.index(value), *(UNASKED,) * 4)

@@ -103,7 +103,10 @@ def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) 
 def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     case = draw_settled(rng, look if rng.random() < 0.5 else world.draw_look(rng, look.domain))
     claim = reworded(rng, case.claim) if rng.random() < 0.5 else case.claim
-    return talk.follows(world.claims(case.reference), case.modification, claim, case.settled, swapped)
+    wanted = shown(world.apply(case.reference, case.edits), case.claim)
+    return talk.follows(
+        world.claims(case.reference), case.modification, claim, case.settled, swapped, wanted
+    )
 
 
 def _covers(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
@@ -111,7 +114,7 @@ def _covers(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> 
     told = look if rng.random() < 0.5 else world.draw_look(rng, look.domain)
     edits, text = draw_triplet(rng, told)
     stated = edits if rng.random() < 0.5 else spoilt(rng, told, edits)
-    return talk.covers(world.claims(told), text, stated, edits, swapped)
+    return talk.covers(world.claims(told), text, stated, edits, swapped, world.apply(told, edits))
 
 
 def _related(rng: random.Random, looks: Sequence[world.Look], count: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Final
 from transformers import PreTrainedTokenizerFast
 
 from sample import world
-from sample.teacher.draw import SHOWN_SIZES, UNASKED
+from sample.teacher.draw import SHOWN_SIZES, UNASKED, shown_of
 from sample.teacher.model import IMAGE_TOKENS
 from sample.teacher.spelling import MEANINGS, compact, edit_text
 from sample.teacher.tokens import EOS, FAKE, GLOBAL, IMAGE, ROLES
@@ -154,13 +154,22 @@ class Talk:
         return self._ask(made, "verify_edit", "edit", truth, swapped)
 
     def follows(
-        self, claims: Sequence[str], modification: str, claim: str, truth: bool, swapped: bool
+        self,
+        claims: Sequence[str],
+        modification: str,
+        claim: str,
+        truth: bool,
+        swapped: bool,
+        wanted: tuple[int, ...] = NOT_SHOWN,
     ) -> Spoken:
-        """Is `claim` settled by the picture described by `claims` and the request?"""
+        """Is `claim` settled by the picture described by `claims` and the request?
+
+        `wanted` says what the picture looked for must show of the claim's aspect (see `draw.shown`).
+        """
         made = self.caption(claims, seen=False)
         made.add(self.user)
         self._open(made, "follows", "claim", modification=modification)
-        self._state(made, claim, truth)
+        self._state(made, claim, truth, wanted)
         return self._ask(made, "follows", "claim", truth, swapped)
 
     def covers(
@@ -170,15 +179,20 @@ class Talk:
         edits: Sequence[world.Edit],
         asked: Sequence[world.Edit],
         swapped: bool,
+        wanted: world.Look | None = None,
     ) -> Spoken:
-        """Are `edits` exactly what was `asked` of the picture described by `claims`?"""
+        """Are `edits` exactly what was `asked` of the picture described by `claims`?
+
+        `wanted` is the look of the picture looked for: what it has of each edit's aspect is practised too.
+        """
         made = self.caption(claims, seen=False)
         made.add(self.user)
         self._open(made, "covers", "edits", modification=modification)
         for number, edit in enumerate(edits):
             if number:
                 made.add(self.ids(";"))
-            self._state(made, (" " if number else "") + edit_text(edit), edit in asked)
+            right = NOT_SHOWN if wanted is None else shown_of(wanted, edit.aspect)
+            self._state(made, (" " if number else "") + edit_text(edit), edit in asked, right)
         return self._ask(made, "covers", "edits", set(edits) == set(asked), swapped)
 
     def _open(self, made: Spoken, prompt: str, last: str, **values: str) -> None:

@@ -22,6 +22,8 @@ BARS = {
     "verify_edit": 0.97,
     "verify_random": 0.98,
     "verify_neighbour": 0.90,
+    "follows": 0.95,
+    "covers": 0.90,
 }
 
 
