@@ -59,7 +59,7 @@ def gather(tensor: Tensor) -> tuple[Tensor, int]:
     dist.all_gather(parts, mine)
     sizes = [int(part.item()) for part in parts]
     padding = tensor.new_zeros((max(sizes) - len(tensor), *tensor.shape[1:]))
-    stacked: Tensor = _Gather.apply(torch.cat([tensor, padding]))  # type: ignore[no-untyped-call]
+    stacked: Tensor = _Gather.apply(torch.cat([tensor, padding]))  # type: ignore[no-untyped-call]  # untyped in torch
     return torch.cat([stacked[i, :size] for i, size in enumerate(sizes)]), sum(sizes[: rank()])
 
 

@@ -55,7 +55,7 @@ def backward(
     tokens = sum(part.chain_tokens for part in embedded[0])
     weight = chain_weight(tokens)
     nll = torch.stack(nlls).sum() if nlls else vectors[0].new_zeros(())
-    (lambda_info * loss + weight * nll).backward()  # type: ignore[no-untyped-call]
+    (lambda_info * loss + weight * nll).backward()  # type: ignore[no-untyped-call]  # untyped in torch
     return _terms(loss, float(nll.detach()), tokens)
 
 
@@ -81,7 +81,7 @@ def _cached(
         leaves.append(_joined(parts).detach().requires_grad_())
     loss = contrast(*leaves)
     if lambda_info:
-        (lambda_info * loss).backward()  # type: ignore[no-untyped-call]
+        (lambda_info * loss).backward()  # type: ignore[no-untyped-call]  # untyped in torch
     weight = chain_weight(tokens)
     pull = torch.cat(
         [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves if len(leaf)]
@@ -93,7 +93,7 @@ def _cached(
         if part.chain_nll is not None:
             surrogate = surrogate + weight * part.chain_nll
         if surrogate.requires_grad:  # a frozen image side has nothing to pull on
-            surrogate.backward()  # type: ignore[no-untyped-call]
+            surrogate.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         start += size
     return _terms(loss, nll, tokens)
 

@@ -54,7 +54,7 @@ class Annotation(Query):
 class PartialAnnotation(Annotation):
     """A record of the partial train file."""
 
-    img_set: ImageSet | None = None  # type: ignore[assignment]
+    img_set: ImageSet | None = None  # type: ignore[assignment]  # the partial file may lack it
     target_soft: dict[ImageName, float] = Field(default_factory=dict)
 
 

@@ -91,7 +91,7 @@ def read_records(path: Path, model: type[R], id_field: str | None = None, under:
     if not data:
         raise InputError(f"{path}: holds no records; {AGAIN}")
     try:
-        records: list[R] = TypeAdapter(list[model]).validate_python(data)  # type: ignore[valid-type]
+        records: list[R] = TypeAdapter(list[model]).validate_python(data)  # type: ignore[valid-type]  # a type at run time
     except ValidationError as error:
         raise InputError(f"{path}: {_first_problem(error, data, id_field)}; {AGAIN}") from error
     if id_field is not None:

@@ -120,6 +120,7 @@ def resolve(
     resolved = tuple(complete[setting.name] for setting in SETTINGS)
     fields = {entry.setting.name: entry.value for entry in resolved}
     source = "sample" if complete["root"].source == "default" else "user"
+    # every field was parsed and checked by its declaration; mypy cannot see that
     return Configuration(RunSettings(source=source, **cast(dict[str, object], fields)), resolved)  # type: ignore[arg-type]
 
 

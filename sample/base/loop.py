@@ -46,7 +46,7 @@ def practise(practice: Practice, minutes: float, checkpoint: Path) -> None:
         while spent < minutes:
             optim.set_rate(practice.optimizers, optim.schedule(spent / minutes))
             loss, figures = practice.forward(False, step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             for optimizer in practice.optimizers:
                 optimizer.step()

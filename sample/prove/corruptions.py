@@ -199,4 +199,4 @@ def _with_edits(case: Case, edits: Sequence[world.Edit]) -> Case:
 
 
 def _with(case: Case, **answers: object) -> Case:
-    return replace(case, chain=replace(case.chain, **answers))  # type: ignore[arg-type]
+    return replace(case, chain=replace(case.chain, **answers))  # type: ignore[arg-type]  # fields by name

@@ -104,9 +104,7 @@ def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) ->
     case = draw_settled(rng, look if rng.random() < 0.5 else world.draw_look(rng, look.domain))
     claim = reworded(rng, case.claim) if rng.random() < 0.5 else case.claim
     wanted = shown(world.apply(case.reference, case.edits), case.claim)
-    return talk.follows(
-        world.claims(case.reference), case.modification, claim, case.settled, swapped, wanted
-    )
+    return talk.follows(world.claims(case.reference), case.modification, claim, case.settled, swapped, wanted)
 
 
 def _covers(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:

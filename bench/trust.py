@@ -1,0 +1,107 @@
+"""Whether the checks keep their bars on annotated sample rows: `python -m bench.trust OUT --truth FILE`.
+
+OUT must have been annotated with EARLY_STOP=0, so that every row has every score. Prints the ladder beside
+one verifier and no filter, and how often calibrations on resampled labels keep their promise on other rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from annotate.calibration.calibrate import Labelled, choose_thresholds, labelled
+from annotate.calibration.path import keeps
+from annotate.checks import DEFAULT_CHECKS, measured
+from annotate.report import rows as published
+from annotate.tables import parts
+from sample.score_report import Scored, score_run
+from schemas.row import Row
+
+Keep = Callable[[Scored, Row], bool]
+
+FILTERS: dict[str, Keep] = {
+    "no filter": lambda scored, row: True,
+    "one verifier, p_match >= .5": lambda scored, row: (row.p_match or 0) >= 0.5,
+    "one verifier, p_match >= .95 (ReCALL-style)": lambda scored, row: (row.p_match or 0) >= 0.95,
+    "the ladder's default": lambda scored, row: scored.verdict == "accepted",
+}
+
+
+def table(rows: Sequence[tuple[Scored, Row]]) -> str:
+    """Each filter: rows kept, of them right, right rows kept, wrong targets accepted."""
+    lines = [
+        "| filter | kept | right of kept | right rows kept | shuffled accepted | look-alikes accepted |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, keep in FILTERS.items():
+        kept = [one for one, row in rows if keep(one, row)]
+        right, all_right = sum(one.marks.row for one in kept), sum(one.marks.row for one, _ in rows)
+        cells = [name, f"{len(kept)} of {len(rows)}", _share(right, len(kept)), _share(right, all_right)]
+        for dirt in ("wrong_target_random", "wrong_target_lookalike"):
+            planted = sum(dirt in one.dirt for one, _ in rows)
+            cells.append(f"{sum(dirt in one.dirt for one in kept)} of {planted}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def resample(data: Labelled, precision: float, size: int, times: int) -> str:
+    """Calibrate on `size` rows drawn `times` times; the error on all others, against the promise."""
+    certified = broken = 0
+    errors, shares = [], []
+    for seed in range(times):
+        order = np.random.default_rng([seed, size]).permutation(len(data.wrong))
+        choice = choose_thresholds(data.part(order[:size]), precision, seed)
+        if not choice.certified:
+            continue
+        certified += 1
+        rest = data.part(order[size:])
+        kept = keeps(rest.scores, np.array([choice.thresholds[name] for name in data.names]))
+        errors.append(float(rest.wrong[kept].mean()) if kept.any() else 0.0)
+        shares.append(float(kept.mean()))
+        broken += errors[-1] > 1 - precision
+    seen = f"{certified} of {times} calibrations on {size} rows certified {precision:g}"
+    if not certified:
+        return seen
+    return (
+        f"{seen}; on the other {len(data.wrong) - size} rows {broken} erred more than promised"
+        f" (mean error {100 * float(np.mean(errors)):.2f} %, most {100 * max(errors):.2f} %);"
+        f" {100 * float(np.mean(shares)):.1f} % of rows kept"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    flags = argparse.ArgumentParser(prog="python -m bench.trust", description=__doc__)
+    flags.add_argument("out", type=Path, help="OUT of an annotation with EARLY_STOP=0")
+    flags.add_argument("--truth", type=Path, required=True, help="truth.jsonl of the sample data")
+    flags.add_argument("--precision", type=float, default=0.99)
+    flags.add_argument("--size", type=int, default=1000, help="labelled rows of a calibration")
+    flags.add_argument("--times", type=int, default=200, help="calibrations")
+    given = flags.parse_args(argv)
+    scored = {
+        one.triplet_id: one for one in score_run(given.out, given.truth).rows if one.verdict != "quarantined"
+    }
+    found = published.load(parts(given.out, "annotations"), list(scored))
+    rows = [(scored[row.triplet_id], row) for row in found]
+    print(table(rows))
+    columns = [
+        name for name in measured(DEFAULT_CHECKS) if all(getattr(row, name) is not None for row in found)
+    ]
+    data = labelled(
+        [({name: getattr(row, name) for name in columns}, one.marks.row, 1.0) for one, row in rows], columns
+    )
+    if len(rows) > given.size:
+        print("\n" + resample(data, given.precision, given.size, given.times))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""`python -m sample.base train` and `python -m sample.clip train`: the same flags, another practice."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotate.errors import CirError
+
+if TYPE_CHECKING:
+    from sample.base.loop import Practice
+    from sample.teacher.pictures import Pictures
+
+Make = Callable[[Path, "list[Pictures]"], "tuple[Practice, Callable[[Path], None]]"]
+"""From the work folder and its pictures: what practises, and what then writes the model folder."""
+
+
+def train(name: str, about: str, minutes: float, make: Make, argv: Sequence[str] | None = None) -> int:
+    """Train and export; 2 and one line on stderr when something given cannot be used."""
+    top = argparse.ArgumentParser(prog=f"python -m sample.{name}", description=about)
+    commands = top.add_subparsers(dest="command", required=True)
+    flags = commands.add_parser("train", help="train and export; the same command goes on where it stopped")
+    flags.add_argument("--minutes", type=float, default=minutes)
+    flags.add_argument("--work", type=Path, required=True, help="the teacher's --work: pictures and vision")
+    flags.add_argument("--count", type=int, default=60_000, help="pictures a domain that were rendered")
+    flags.add_argument("--out", type=Path, required=True, help="model folder to write")
+    flags.add_argument("--threads", type=int, default=2)
+    given = top.parse_args(argv)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # torch and transformers take seconds to import; usage errors need not wait for them
+    import torch
+
+    from sample.base.corpus import DOMAINS
+    from sample.base.loop import practise
+    from sample.teacher.pictures import open_pictures
+
+    torch.set_num_threads(given.threads)
+    work: Path = given.work
+    try:
+        pictures = [open_pictures(work / "pictures", domain, given.count) for domain in DOMAINS]
+        practice, export = make(work, pictures)
+        practise(practice, given.minutes, work / f"{name}.safetensors")
+        export(given.out)
+    except CirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
