@@ -1,4 +1,4 @@
-"""The shipped base: float16, no code, a card with figures, and it knows what the card says."""
+"""The shipped base and CLIP: float16, no code, cards with figures, and they know what their cards say."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from retrieval.model import CirModel, ModelSettings
+from retrieval.two_tower import TwoTower
 from sample import world
 from sample.base.corpus import DOMAINS
 
@@ -30,7 +31,7 @@ def shown(domain: world.Domain, count: int) -> list[tuple[world.Look, Image.Imag
     return found
 
 
-@pytest.mark.parametrize("name", ["base"])
+@pytest.mark.parametrize("name", ["base", "clip"])
 def test_weights_are_float16_and_nothing_in_the_folder_runs_code(name: str) -> None:
     folder = MODELS / name
     with safe_open(folder / "model.safetensors", framework="numpy") as tensors:
@@ -53,3 +54,13 @@ def test_the_base_describes_pictures_that_it_never_saw(domain: world.Domain) -> 
     said = [model.reader.text(ids) for ids in model.write_chains(turns, 100)]
     right = [text == ", ".join(world.claims(look)) for text, (look, _) in zip(said, pictures, strict=True)]
     assert np.mean(right) >= 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_clip_finds_the_picture_that_claims_describe(domain: world.Domain) -> None:
+    towers = TwoTower(MODELS / "clip", CPU)
+    pictures = shown(domain, 100)
+    seen = towers.embed_pictures([picture for _, picture in pictures])
+    said = towers.embed_texts([", ".join(world.claims(look)) for look, _ in pictures])
+    assert np.mean((said @ seen.T).argmax(1) == np.arange(100)) >= 0.5
