@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from sample.base.corpus import build_tokenizer
-from sample.teacher.tokens import EOS
+from sample.teacher.tokens import EOS, PAD
 
 WIDTH = 128
 SIDE = 128
@@ -36,11 +37,28 @@ def build_clip_tokenizer(seed: int = 3_000_001) -> PreTrainedTokenizerFast:
     """A tokenizer of the world's words that ends every text with the end token, where CLIP reads it."""
     tokenizer = build_tokenizer(seed)
     end = (EOS, tokenizer.convert_tokens_to_ids(EOS))
-    backend: Any = tokenizer.backend_tokenizer
+    backend: Any = Tokenizer.from_str(pad_moved(tokenizer.backend_tokenizer.to_str()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS, pad_token=PAD)
+    backend = tokenizer.backend_tokenizer
     backend.post_processor = TemplateProcessing(single=f"$A {EOS}", special_tokens=[end])
     tokenizer.model_max_length = LONGEST
     tokenizer.chat_template = None
     return tokenizer
+
+
+def pad_moved(serialized: str) -> str:
+    """The serialized tokenizer with the ids of padding and "!" exchanged.
+
+    vLLM puts token 0 where a CLIP's picture stands, and refuses a model whose token 0 is a special one.
+    """
+    data = json.loads(serialized)
+    vocabulary = data["model"]["vocab"]
+    vocabulary[PAD], vocabulary["!"] = vocabulary["!"], vocabulary[PAD]
+    for token in data["added_tokens"]:
+        if token["content"] == PAD:
+            token["id"] = vocabulary[PAD]
+    data["added_tokens"].sort(key=lambda token: token["id"])
+    return json.dumps(data)
 
 
 def build_clip(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:

@@ -1,4 +1,4 @@
-"""The real vLLM on the CPU serves what the retriever exports: chains and embeddings."""
+"""The real vLLM on the CPU serves what the retriever exports: chains, embeddings, and the CLIP's vectors."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from retrieval.export import export
 from retrieval.generator import open_generator
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures
+from retrieval.two_tower import TwoTower
 from sample import world
 
 MODELS = CHECKOUT / "sample" / "models"
@@ -106,3 +107,15 @@ def test_the_pooling_runner_gives_the_vectors_of_queries_and_images(
             ]
             theirs = embedded(server, messages, add_generation_prompt=False, continue_final_message=True)
             assert 1 - float(ours @ theirs / np.linalg.norm(theirs)) <= 1e-4
+
+
+def test_a_clip_is_served_with_the_same_vectors(paths: list[Path], tmp_path: Path) -> None:
+    clip = MODELS / "clip"
+    towers = TwoTower(clip, CPU)
+    with start_server(clip, PYTHON, tmp_path / "server.log", extra_flags=POOLING) as server:
+        picture = embedded(server, [{"role": "user", "content": [shown(paths[0])]}])
+        body = {"model": server.model, "input": "a red box"}
+        text = httpx.post(f"{server.url}/embeddings", json=body, timeout=120).json()["data"][0]["embedding"]
+    seen = towers.embed_pictures([Image.open(paths[0]).convert("RGB")])[0]
+    assert 1 - float(picture @ seen / np.linalg.norm(picture)) <= 1e-4
+    assert 1 - float(np.array(text) @ towers.embed_texts(["a red box"])[0] / np.linalg.norm(text)) <= 1e-4
