@@ -19,7 +19,8 @@ from annotate.settings.values import Given, Value
 from annotate.text import plain
 from schemas.triplet import CaptionMode, Dataset
 
-API_KEY_VARIABLES = ("TEACHER_API_KEY", "OPENAI_API_KEY")
+API_KEY_VARIABLE = "TEACHER_API_KEY"
+"""Only this one: a key exported for another service must not go to whatever TEACHER_URL names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,7 @@ def resolve(
 
 def api_key(environment: Mapping[str, str]) -> str | None:
     """The teacher's API key, from the environment only; never stored, logged or printed."""
-    keys = (environment.get(name, "").strip() for name in API_KEY_VARIABLES)
-    return next((key for key in keys if key), None)
+    return environment.get(API_KEY_VARIABLE, "").strip() or None
 
 
 def _strongest(
@@ -163,15 +163,8 @@ def show_config(configuration: Configuration, environment: Mapping[str, str]) ->
         (entry.setting.variable, shown_value(entry.value), entry.source, entry.reason)
         for entry in configuration.resolved
     ]
-    variable = next((name for name in API_KEY_VARIABLES if environment.get(name, "").strip()), None)
-    rows.append(
-        (
-            "(API key)",
-            "set" if variable else "not set",
-            "environment",
-            variable or " or ".join(API_KEY_VARIABLES),
-        )
-    )
+    known = "set" if api_key(environment) else "not set"
+    rows.append(("(API key)", known, "environment", API_KEY_VARIABLE))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  ".join((*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]))

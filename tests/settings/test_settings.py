@@ -281,8 +281,12 @@ def test_show_config_says_value_source_and_reason_and_never_the_key(tmp_path: Pa
 
 def test_api_key_comes_from_the_environment_only() -> None:
     assert api_key({}) is None
-    assert api_key({"TEACHER_API_KEY": " ", "OPENAI_API_KEY": "b"}) == "b"
-    assert api_key({"TEACHER_API_KEY": "a", "OPENAI_API_KEY": "b"}) == "a"
+    assert api_key({"TEACHER_API_KEY": " "}) is None
+    assert api_key({"TEACHER_API_KEY": "a"}) == "a"
+
+
+def test_a_key_for_another_service_is_not_the_teachers() -> None:
+    assert api_key({"OPENAI_API_KEY": "b"}) is None
 
 
 def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
