@@ -126,9 +126,9 @@ def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
 
 
 def _failed(scores: Mapping[str, float | None], thresholds: Mapping[str, float]) -> list[str]:
-    """Measured scores below their thresholds, in threshold order."""
+    """Measured scores that do not reach their thresholds, in threshold order; NaN reaches none."""
     return [
         name
         for name, least in thresholds.items()
-        if (score := scores.get(name)) is not None and score < least
+        if (score := scores.get(name)) is not None and not score >= least
     ]

@@ -62,8 +62,13 @@ def _vector(reply: Reply) -> list[float]:
 def _cosine(one: list[float], other: list[float]) -> float:
     if len(one) != len(other):
         raise Unanswered("no_answer", f"the encoder gave vectors of {len(one)} and {len(other)} numbers")
-    length = math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
-    return sum(a * b for a, b in zip(one, other, strict=True)) / length if length else 0.0
+    lengths = math.hypot(*one), math.hypot(*other)
+    if not all(map(math.isfinite, lengths)):
+        raise Unanswered("no_answer", "the encoder gave a vector of infinite length")
+    if not all(lengths):
+        return 0.0
+    # each divided first: the product of two large vectors would overflow to NaN
+    return sum(a / lengths[0] * (b / lengths[1]) for a, b in zip(one, other, strict=True))
 
 
 ROUND_TRIP = Check(name="round_trip", columns=("round_trip",), cost=0, run=round_trip)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from annotate.errors import UsageError
 from annotate.settings import defaults, file
 from annotate.settings.declared import CONFIG_FILE, PREFIX, SETTINGS, TITLES, Resolved, Setting
 from annotate.settings.values import Given, Value
@@ -126,8 +127,14 @@ def resolve(
 
 
 def api_key(environment: Mapping[str, str]) -> str | None:
-    """The teacher's API key, from the environment only; never stored, logged or printed."""
-    return environment.get(API_KEY_VARIABLE, "").strip() or None
+    """The teacher's API key, from the environment only; never stored, logged or printed.
+
+    Raises `UsageError` for one that no HTTP header can carry; the HTTP client's own error would show it.
+    """
+    key = environment.get(API_KEY_VARIABLE, "").strip()
+    if not all("!" <= letter <= "~" for letter in key):
+        raise UsageError(f"{API_KEY_VARIABLE} holds blanks or characters that no key has; set it anew")
+    return key or None
 
 
 def _strongest(

@@ -41,6 +41,16 @@ def test_weights_undo_the_shares_of_the_strata() -> None:
     assert estimate == pytest.approx(0.1, abs=0.03)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [300, 600, 900, 993, 1000])
+def test_weights_stay_right_when_a_small_stratum_runs_dry(count: int, seed: int) -> None:
+    strata = {"accepted": [f"a{n}" for n in range(843)], "rejected": [f"r{n}" for n in range(150)]}
+    drawn = draw_rows(strata, count, seed)
+    estimate = sum(e.weight for e in drawn if e.stratum == "rejected") / sum(e.weight for e in drawn)
+    assert estimate == pytest.approx(150 / 993, abs=0.035 if count < 993 else 1e-9)
+    assert len(drawn) == 993 or count < 993
+
+
 def test_a_draw_of_more_than_there_is_has_every_row_once() -> None:
     assert {e.triplet_id for e in draw_rows({"accepted": ["x", "y"], "rejected": []}, 9, 0)} == {"x", "y"}
 

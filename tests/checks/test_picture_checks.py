@@ -169,6 +169,19 @@ def test_the_round_trip_is_the_share_of_the_target(target: list[float], found: b
     assert len({request.digest() for request in asked}) == 3
 
 
+def test_an_encoder_whose_vectors_are_too_large_to_compare_gives_no_answer() -> None:
+    async def huge(request: Request) -> Reply:
+        return Reply(json.dumps([1.5e308, -1.5e308, 1.5e308]), "stop")
+
+    async def large(request: Request) -> Reply:
+        return Reply(json.dumps([1e200, -1e200, 2e200]), "stop")
+
+    with pytest.raises(Unanswered):
+        asyncio.run(round_trip(Oracle().ask, replace(EVIDENCE, embed=huge, encoder="clip")))
+    found = asyncio.run(round_trip(Oracle().ask, replace(EVIDENCE, embed=large, encoder="clip")))
+    assert found["round_trip"] == pytest.approx(0.5)
+
+
 def test_without_an_encoder_there_is_no_round_trip_and_a_broken_one_gives_no_answer() -> None:
     assert asyncio.run(round_trip(Oracle().ask, EVIDENCE)) == {"round_trip": None}
 

@@ -37,6 +37,10 @@ def test_the_threshold_itself_is_accepted(p_match: float, expected: str) -> None
     assert verdict({"p_match": p_match}, {"p_match": 0.95})[0] == expected
 
 
+def test_a_score_that_is_no_number_reaches_no_threshold() -> None:
+    assert verdict({"round_trip": float("nan")}, {"round_trip": 0.0}) == ("rejected", ("not_found_again",))
+
+
 @pytest.mark.parametrize(("score", "code"), REASON_OF_SCORE.items())
 def test_each_score_below_its_threshold_has_its_own_reason(score: str, code: str) -> None:
     scores = dict.fromkeys(REASON_OF_SCORE, 1.0) | {score: 0.2}

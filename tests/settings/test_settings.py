@@ -285,6 +285,13 @@ def test_api_key_comes_from_the_environment_only() -> None:
     assert api_key({"TEACHER_API_KEY": "a"}) == "a"
 
 
+@pytest.mark.parametrize("key", ["abc\ndefSECRET", "a SECRET", "SECRETключ"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(UsageError, match="TEACHER_API_KEY") as refused:
+        api_key({"TEACHER_API_KEY": key})
+    assert "SECRET" not in str(refused.value)
+
+
 def test_a_key_for_another_service_is_not_the_teachers() -> None:
     assert api_key({"OPENAI_API_KEY": "b"}) is None
 

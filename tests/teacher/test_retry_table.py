@@ -255,6 +255,7 @@ def test_a_bug_is_not_classified_but_raised() -> None:
         ("nan", None),
         ("inf", LONGEST_WAIT),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("", None),
         (formatdate(1_000_010, usegmt=True), 10.0),
         (formatdate(900_000, usegmt=True), 0.0),
