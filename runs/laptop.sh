@@ -5,4 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 make annotate DATASET="${DATASET:-cirr}" LIMIT="${LIMIT:-}" OUT="${OUT:-}"
-make select OUT="${OUT:-outputs/${DATASET:-cirr}-train}"
+split=train
+if [ "${DATASET:-cirr}" = circo ]; then split=val; fi # CIRCO has no train split
+make select OUT="${OUT:-outputs/${DATASET:-cirr}-$split}"

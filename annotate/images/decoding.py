@@ -115,7 +115,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16, 32 bits or floats, scaled from the range it uses: 0..1, 0..255, 0..65535, else its own."""
     wide = image if image.mode == "F" else image.convert("I").convert("F")
-    low, high = (float(value) for value in wide.getextrema())  # type: ignore[arg-type]  # an L image has one pair
+    low, high = (float(value) for value in wide.getextrema())  # type: ignore[arg-type]  # an F image has one pair
     sixteen = image.mode.startswith("I;16")
     if low < 0 or high > 65535:
         span = high - low
