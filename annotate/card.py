@@ -14,6 +14,7 @@ from annotate.files import write_atomic
 from annotate.report.chain import cost_words, precision_words
 from annotate.selection import QUARANTINES, REASONS, REJECTIONS
 from annotate.tables import ROW_SCHEMA
+from annotate.text import markdown_cell, plain
 from schemas.manifest import Manifest
 from schemas.row import Row
 
@@ -92,13 +93,13 @@ def dataset_card(manifest: Manifest) -> str:
         counts=counts,
         judged=judged,
         drawn="" if manifest.limit is None else _DRAWN.format(limit=manifest.limit, seed=manifest.seed),
-        teacher=manifest.teacher.replace("`", "'").replace("\n", " "),
+        teacher=plain(manifest.teacher).replace("`", "'"),
         prompts=manifest.prompt_version[:16],
         recipe=manifest.image_recipe,
         saw="SAW" if manifest.teacher_sees_target else "did not see",
         thresholds=", ".join(f"{score} >= {least:g}" for score, least in manifest.thresholds.items()),
         checks=", ".join(manifest.checks) + (f"; {cost}" if (cost := cost_words(manifest)) else ""),
-        precision=precision_words(manifest),
+        precision=markdown_cell(precision_words(manifest)),
         reasons=_reason_counts(manifest),
         columns=columns_table(),
         licence=LICENCES.get(manifest.dataset, ""),

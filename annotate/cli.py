@@ -15,7 +15,7 @@ from annotate.images import ImageStore
 from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
 from annotate.locks import hold_lock
 from annotate.progress import Progress
-from annotate.report import final_screen, pick_examples, stored_pictures
+from annotate.report import final_screen, pick_examples, stored_pictures, write_report
 from annotate.settings import (
     Configuration,
     RunSettings,
@@ -185,6 +185,8 @@ def _select(arguments: argparse.Namespace) -> int:
         thresholds, precision = promised(path, arguments.precision, known)
     with hold_lock(arguments.out / "journal" / "lock"):
         manifest = rejudge(arguments.out, thresholds, precision)
+        images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
+        write_report(arguments.out, manifest, stored_pictures(images))
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
     return 0
 

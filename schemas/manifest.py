@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Counts(BaseModel):
@@ -35,12 +37,12 @@ class Precision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    promised: float
-    estimate: float
-    low: float
-    high: float
-    confidence: float
-    kept_labels: int
+    promised: Share
+    estimate: Share
+    low: Share
+    high: Share
+    confidence: Share
+    kept_labels: int = Field(ge=0)
     method: str
     labels: str
 

@@ -84,9 +84,12 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
 def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str, float], Precision]:
     """The thresholds of a thresholds.json that keep this precision for the rows of a manifest.
 
-    Raises `InputError` for a file that cannot be read, `UsageError` when it promises less or was made with
+    Raises `InputError` for a file that cannot be read, `UsageError` for a precision outside (0, 1), when the
+    file promises less or was made with
     another dataset, teacher, prompts or checks: then nothing is known about these rows.
     """
+    if not 0 < precision < 1:
+        raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
     try:
         found = Calibration.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

@@ -108,10 +108,19 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
     seconds. Scores without a given threshold have their default one; with `precision`, which says what the
     thresholds were chosen for, none.
 
-    Raises `UsageError` for thresholds that cannot be used, `OutputError` for an OUT without a whole manifest.
+    Raises `UsageError` for thresholds that cannot be used, `OutputError` for an OUT without a whole manifest
+    or without all the rows that it counts.
     """
     manifest = read_manifest(out)
     sources = [*parts(out, "annotations"), *parts(out, "quarantine")]
+    counts = manifest.counts
+    expected = counts.accepted + counts.rejected + counts.quarantined
+    stored = sum(read_table(path, ["triplet_id"]).num_rows for path in sources)
+    if stored != expected:
+        raise OutputError(
+            f"{out}: annotations/ and quarantine/ hold {stored:,} rows where manifest.json counts "
+            f"{expected:,}; put the missing files back, or run annotate again (answers are kept)"
+        )
     there = _measured(sources)
     base = defaults_for(there) if precision is None else {}
     wanted = checked_thresholds({**base, **thresholds})

@@ -8,6 +8,7 @@ import pytest
 
 from annotate.cli import main
 from annotate.locks import hold_lock
+from annotate.shards.publish import read_manifest
 
 
 def test_an_out_in_use_is_not_judged_anew(
@@ -25,3 +26,29 @@ def test_an_out_in_use_is_not_judged_anew(
 def test_a_folder_that_is_no_runs_gets_no_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["select", "--out", str(tmp_path / "nothing")]) == 2
     assert not (tmp_path / "nothing").exists()
+
+
+def test_the_report_follows_the_verdicts(roots: dict[str, Path], fault_server: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "5"]
+    flags = ["--checks", "form", "--teacher-url", f"{fault_server}/ok/v1", "--teacher-model", "test"]
+    assert main([*run, *flags]) == 0
+    (out / "report.html").write_text("stale")
+    assert main(["select", "--out", str(out), "--thresholds", "form=0"]) == 0
+    accepted = read_manifest(out).counts.accepted
+    assert f"{accepted} of" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("precision", ["nan", "inf", "-3", "0", "1"])
+def test_a_precision_that_nothing_can_promise_is_refused(
+    precision: str,
+    roots: dict[str, Path],
+    fault_server: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "2"]
+    assert main([*run, "--teacher-url", f"{fault_server}/ok/v1", "--teacher-model", "test"]) == 0
+    assert main(["select", "--out", str(out), f"--precision={precision}"]) == 2
+    assert "cannot be promised" in capsys.readouterr().err

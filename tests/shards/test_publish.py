@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
@@ -238,6 +239,26 @@ def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") != before
     rejudge(tmp_path / "out", {})
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("part", ["annotations", "quarantine"])
+def test_rows_that_the_manifest_counts_and_no_file_has_are_missed(tmp_path: Path, part: str) -> None:
+    annotate(tmp_path, mixed())
+    out = tmp_path / "out"
+    before = (out / "manifest.json").read_bytes()
+    for path in parts(out, part):
+        path.unlink()
+    with pytest.raises(OutputError, match=r"manifest\.json counts 10"):
+        rejudge(out, {"p_covers": 0.03})
+    assert (out / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
+@pytest.mark.parametrize("name", ["promised", "estimate", "low", "high", "confidence"])
+def test_a_precision_outside_0_to_1_is_no_precision(name: str, value: float) -> None:
+    right = {"promised": 0.9, "estimate": 0.95, "low": 0.91, "high": 0.99, "confidence": 0.95}
+    with pytest.raises(ValidationError, match=name):
+        Precision(**(right | {name: value}), kept_labels=1, method="test", labels="a" * 64)
 
 
 def test_judging_refuses_bad_thresholds_and_an_unpublished_out(tmp_path: Path) -> None:
