@@ -16,10 +16,12 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from annotate.errors import OutputError
 from annotate.teacher.request import Ask, Reply, Request, canonical_json
+
+T = TypeVar("T")
 
 FILE_NAME = "answers.sqlite"
 MOST_PER_COMMIT = 512
@@ -115,7 +117,7 @@ class Journal:
             raise RuntimeError("the journal is closed")
         stored: Future[None] = Future()
         self._waiting.put((_row(request, reply), stored))
-        await asyncio.shield(asyncio.wrap_future(stored))
+        await _outcome(stored)
 
     @property
     def count(self) -> int:
@@ -221,7 +223,7 @@ def answered_ask(journal: Journal, ask: Ask) -> Ask:
                     shared.set_running_or_notify_cancel()
             if not mine:
                 try:
-                    return await asyncio.shield(asyncio.wrap_future(shared))
+                    return await _outcome(shared)
                 except _AskerGone:
                     continue
             try:
@@ -236,6 +238,14 @@ def answered_ask(journal: Journal, ask: Ask) -> Ask:
             return reply
 
     return answered
+
+
+async def _outcome(shared: Future[T]) -> T:
+    """Wait for what others wait for, too: cancelling one waiter leaves it going on."""
+    waiting = asyncio.wrap_future(shared)
+    # a cancelled waiter does not look at the outcome, and asyncio would print that nobody did
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

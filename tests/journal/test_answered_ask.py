@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from annotate.errors import OutputError
 from annotate.journal import Journal, answered_ask
 from annotate.teacher.request import Ask, Reply, Request
 from annotate.teacher.retry import Unanswered
@@ -127,3 +130,27 @@ def test_event_loops_in_different_threads_share_one_answer(tmp_path: Path) -> No
 
 async def _plain(ask: Ask, request: Request) -> Reply:
     return await ask(request)
+
+
+def test_a_failure_that_comes_after_all_have_left_is_not_printed_by_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(rows: object) -> OutputError:
+        time.sleep(0.2)
+        return OutputError("disk full")
+
+    async def run() -> list[dict[str, object]]:
+        printed: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: printed.append(context))
+        with Journal(tmp_path) as journal:
+            monkeypatch.setattr(journal, "_commit", failing)
+            storing = asyncio.create_task(journal.put(question(), reply_to(question())))
+            await asyncio.sleep(0.05)
+            storing.cancel()
+            await asyncio.sleep(0.4)
+        del storing
+        gc.collect()
+        await asyncio.sleep(0)
+        return printed
+
+    assert asyncio.run(run()) == []
