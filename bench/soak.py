@@ -62,6 +62,9 @@ def soak(triplets: int, work: Path, seed: int, timeout: float) -> int:
     wrong, quarantined = compared(good, got)
     if len(good) != triplets:
         wrong.append(f"the faultless run has {len(good)} rows for {triplets} triplets")
+    verdicts = Counter(row["verdict"] for row in got.values())
+    if not (verdicts["accepted"] and verdicts["rejected"]):
+        wrong.append(f"no row climbed to the end of the checks, or none was rejected: {dict(verdicts)}")
     faults = sum(soaked["faults"].values())
     if soaked["answered_twice"] > faults + CONCURRENCY:
         wrong.append(
@@ -72,7 +75,7 @@ def soak(triplets: int, work: Path, seed: int, timeout: float) -> int:
     print(f"faultless: {faultless['requests']:,} requests in {took['faultless']:.0f} s")
     print(f"soaked:    {soaked['requests']:,} requests in {took['soaked']:.0f} s, {faults:,} faults")
     print(f"faults:    {json.dumps(soaked['faults'])}")
-    print(f"verdicts:  {dict(Counter(row['verdict'] for row in got.values()))}, {len(got):,} rows")
+    print(f"verdicts:  {dict(verdicts)}, {len(got):,} rows")
     print(f"quarantined in the soaked run alone: {dict(Counter(got[n]['reasons'][0] for n in quarantined))}")
     print(f"answers asked twice: {soaked['answered_twice']}, most in flight: {soaked['most_in_flight']}")
     return verdict("soak", wrong)

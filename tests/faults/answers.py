@@ -10,7 +10,11 @@ import random
 import re
 from typing import Any
 
-Json = dict[str, Any]
+from annotate.checks.question import MEANINGS
+from tests.faults.writer import Json, chain_part
+
+YES = 0.98
+"""How often a one-letter question is answered with its first meaning; of a ladder's twenty some fail."""
 
 
 def question_key(form: Json) -> str:
@@ -26,7 +30,7 @@ def completion(form: Json, key: str) -> Json:
     rng = random.Random(key)
     choice: Json = {"index": 0, "finish_reason": "stop"}
     if form.get("logprobs"):
-        first = rng.random() < 0.8
+        first = rng.random() < YES
         p_match = 0.97 + 0.029 * rng.random() if first else 0.9 * rng.random()
         letter = _letter_for_match(form)
         tops = {letter: p_match, "AB".replace(letter, ""): 1 - p_match - 1e-6, " the": 1e-6}
@@ -40,7 +44,10 @@ def completion(form: Json, key: str) -> Json:
         choice["finish_reason"] = "length"
     else:
         schema = form.get("response_format", {}).get("json_schema", {}).get("schema")
-        text = json.dumps(value_of(schema, rng), separators=(",", ":")) if schema else f"answer {key[:8]}"
+        text = f"answer {key[:8]}"
+        if schema:
+            value = chain_part(schema, _repaired(form)["messages"], rng) or value_of(schema, rng)
+            text = json.dumps(value, separators=(",", ":"))
         choice["message"] = {"role": "assistant", "content": text}
     return {
         "id": f"chatcmpl-{key[:12]}",
@@ -123,7 +130,8 @@ def _image_name(part: Json) -> Json:
 def _letter_for_match(form: Json) -> str:
     content = form["messages"][-1].get("content")
     text = content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
-    found = re.search(r"^([AB])\W+match", text, re.MULTILINE)
+    wanted = "|".join({meanings[0] for meanings in MEANINGS.values()})
+    found = re.search(rf"^([AB])\W+(?:{wanted})$", text, re.MULTILINE)
     return found[1] if found else "A"
 
 
