@@ -29,7 +29,8 @@ from aiohttp import web
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.faults.answers import Json, completion, images_of, question_key
+from tests.faults.answers import completion, images_of, question_key
+from tests.faults.writer import Json
 
 
 @dataclass
