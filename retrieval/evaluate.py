@@ -77,7 +77,8 @@ def open_eval_sets(
     """The evaluation sets of a dataset: one, or one per FashionIQ category.
 
     Raises `InputError` naming a gallery image or a query's reference that is missing, unless
-    `choices.allow_missing`: then queries without their images are left out and the counts say so.
+    `choices.allow_missing`: then every image is tried once, queries whose images are gone or damaged are
+    left out and the counts say so.
     """
     chosen: list[str | None] = [category] if category else [*categories(dataset)] or [None]
     return [_open(dataset, root, choices, split, each) for each in chosen]
@@ -236,14 +237,21 @@ def _open(dataset: Dataset, root: Path, choices: Choices, split: str, category: 
             f"{root}: gallery image {found.missing[0]} and {len(found.missing) - 1} more are missing of "
             f"{dataset} {split}; put them back, or pass --allow-missing and have the counts say so"
         )
-    present = tuple(name for name in names if name in found.paths)
+    paths = _readable(found.paths) if choices.allow_missing else found.paths
+    present = tuple(name for name in names if name in paths)
     have = set(present)
-    kept = tuple(t for t in triplets if _askable(t, have, found.paths, dataset))
+    kept = tuple(t for t in triplets if _askable(t, have, paths, dataset))
     if not kept:
         raise InputError(f"{root}: no query of {dataset} {split} has its images; check the root")
     expected = Expected([t.triplet_id for t in triplets], names, choices.allow_missing)
     digest = hashlib.sha256(annotation_digest(dataset, split, root, category).encode()).hexdigest()
-    return EvalSet(dataset, split, category, kept, present, found.paths, expected, digest)
+    return EvalSet(dataset, split, category, kept, present, paths, expected, digest)
+
+
+def _readable(paths: Mapping[str, Path]) -> dict[str, Path]:
+    """The images that decode: one that is damaged can be had no more than one that is gone."""
+    pictures = Pictures()
+    return {name: path for name, path in paths.items() if pictures.decodes(path)}
 
 
 def _askable(triplet: Triplet, gallery: set[str], paths: Mapping[str, Any], dataset: str) -> bool:

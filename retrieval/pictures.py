@@ -48,6 +48,14 @@ class Pictures:
             raise InputError(f"{path}: has changed since it was annotated; restore it or annotate again")
         return Image.new("RGB", image.size, (128, 128, 128)) if self.blank else image
 
+    def decodes(self, path: Path) -> bool:
+        """Whether the file is there and holds a picture."""
+        try:
+            self.load(path)
+        except InputError:
+            return False
+        return True
+
     def _keep(self, path: Path, digest: str, image: Image.Image) -> None:
         self._kept[path] = (digest, image)
         self._bytes += 3 * image.width * image.height
