@@ -36,6 +36,7 @@ class TrainSettings:
     captions: TrainCaptions = "clip4cir"
     hard_negatives: int = 0
     weights: str = ""  # how often each dataset is drawn, e.g. cirr=1,fashioniq=2 (default: by rows)
+    cpu_bf16: bool = False  # products in bfloat16 on the CPU too: half the time where the CPU knows it
     hold_out: bool = False  # leave out the tenth of the references that learning rates are chosen on
     save_every: int = 100
     seed: int = 0

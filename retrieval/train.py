@@ -25,6 +25,7 @@ from retrieval import checkpoint, distributed
 from retrieval.conversation import image_prompt, query_prompt
 from retrieval.data import Example, examples
 from retrieval.gradcache import Chunk, Embedded, backward
+from retrieval.inputs import Batch
 from retrieval.model import CirModel
 from retrieval.objective import info_nce, keys_tensor, known_positives
 from retrieval.pictures import Pictures
@@ -179,8 +180,7 @@ def _query_chunks(
                 for example in batch[part]
             ]
             written = [model.reader.chain_ids(chain) for chain in chains[part]] if settings.chain else None
-            result: Embedded = model(model.reader.embedding_batch(turns, written))
-            return result
+            return _embedded(model, model.reader.embedding_batch(turns, written), settings)
 
         return run
 
@@ -202,12 +202,18 @@ def _image_chunks(
             turns = [
                 model.reader.user_turn(pictures.load(path, sha), image_prompt()) for path, sha in wanted[part]
             ]
-            result: Embedded = model(model.reader.embedding_batch(turns))
-            return result
+            return _embedded(model, model.reader.embedding_batch(turns), settings)
 
         return run
 
     return [chunk(part) for part in _parts(len(wanted), settings.chunk)], keys
+
+
+def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedded:
+    """One forward pass; similarities are left in float32 by the objective, which bfloat16 would blur."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.cpu_bf16):
+        result: Embedded = model(batch)
+    return result
 
 
 def _parts(total: int, size: int) -> Iterator[slice]:

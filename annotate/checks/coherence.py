@@ -3,17 +3,18 @@
 Detects, by strings: an edit whose `from` the caption does not state, a conclusion that lacks an edit's `to`
 or still has the claim that the edit overrides, one aspect edited twice, an aspect both kept and edited. By
 one question in the writer's conversation: edits that are missing, invented, reversed or of a wrong value
-(`p_covers`). Cannot detect: a caption and edits that agree with each other and not with the picture; strings
-do not know that "sleeveless" is "no sleeves", so a writer who rewords his claims scores lower than he should
-(calibrate `coherent` and `carried` for such a teacher). Source: claims as the unit of checking follow
-FActScore (Min et al., EMNLP 2023); the rest is this project's.
+(`p_covers`). Cannot detect: a caption and edits that agree with each other and not with the picture. Strings
+do not know that "sleeveless" is "no sleeves": an edit that the conclusion does not state word for word counts
+as stated when a claim is left that could state it in other words (whether it does, `leakage` and
+`target_match` ask); `carried` knows no such leniency and has no threshold by default. Source: claims as the
+unit of checking follow FActScore (Min et al., EMNLP 2023); the rest is this project's.
 """
 
 from __future__ import annotations
 
 from annotate.checks.check import Check, Evidence, Findings
 from annotate.checks.question import covers, edits_text
-from annotate.checks.words import even, is_absent, overridden, stating, words
+from annotate.checks.words import FILLERS, even, follows_as_string, is_absent, overridden, stating, words
 from annotate.stages import Chain
 from annotate.teacher.request import Ask
 from schemas.answers import Edit
@@ -44,7 +45,7 @@ def coherent(chain: Chain) -> float:
         values[even(edit.aspect)].add(even(edit.to))
     tests = (
         [is_absent(edit.from_) or bool(overridden(edit, caption)) for edit in edits],
-        [_has_new(edit, chain) for edit in edits],
+        _stated(chain),
         [not any(even(old) in said for old in overridden(edit, caption)) for edit in edits],
         [len(values[aspect]) == 1 or aspect == "other" for aspect in aspects],
         [even(edit.aspect) not in set(map(even, chain.reasoning.kept)) for edit in edits],
@@ -62,6 +63,35 @@ def carried(chain: Chain) -> float:
     said = set(map(even, conclusion))
     shared = (expected & said) | (new & said)
     return round(len(shared) / (len(expected | said) + unstated), 6)
+
+
+def _stated(chain: Chain) -> list[bool]:
+    """For each edit whether the conclusion states it: as a string, or as many as there are claims left over
+    that say something new (they may say it in other words)."""
+    found = [_has_new(edit, chain) for edit in chain.reasoning.edits]
+    spare = sum(_says_something_else(claim, chain) for claim in chain.conclusion.claims)
+    for place, edit in enumerate(chain.reasoning.edits):
+        if spare and not found[place] and not is_absent(edit.to):
+            found[place], spare = True, spare - 1
+    return found
+
+
+def _says_something_else(claim: str, chain: Chain) -> bool:
+    """Whether a claim is neither the caption's nor an edit's as a string, nor the beginning of one."""
+    if follows_as_string(claim, chain) or even(claim) in map(even, chain.caption.claims):
+        return False
+    said = words(claim)
+    for edit in chain.reasoning.edits:
+        frame = frozenset[str]().union(*map(words, overridden(edit, chain.caption.claims)))
+        if said <= words(edit.to) | words(edit.aspect) | frame | FILLERS:
+            return False
+    known = frozenset[str]().union(
+        *map(words, chain.caption.claims),
+        *(words(f"{edit.aspect} {edit.to}") for edit in chain.reasoning.edits),
+    )
+    last = even(claim).split()[-1]
+    cut_in_a_word = last not in known and any(word.startswith(last) for word in known)
+    return last not in FILLERS and not cut_in_a_word
 
 
 def _has_new(edit: Edit, chain: Chain) -> bool:

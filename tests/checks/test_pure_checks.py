@@ -83,6 +83,24 @@ def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, 
     assert coherent(chain(**changes)) < 1.0
 
 
+@pytest.mark.parametrize("claim", ["it has no sleeves", "arms are bare", "NO  sleeves"])
+def test_an_edit_stated_in_other_words_is_no_contradiction(claim: str) -> None:
+    assert "sleeveless" in CONCLUSION
+    said = tuple(claim if each == "sleeveless" else each for each in CONCLUSION)
+    assert coherent(chain(conclusion=said)) == 1.0
+    assert carried(chain(conclusion=said)) < 1.0
+
+
+@pytest.mark.parametrize("claim", ["sleev", "sleeves", "it has", "long", "the dress is"])
+def test_the_beginning_of_a_claim_states_no_edit(claim: str) -> None:
+    said = tuple(claim if each == "sleeveless" else each for each in CONCLUSION)
+    assert coherent(chain(conclusion=said)) < 1.0
+
+
+def test_one_claim_in_other_words_states_one_edit_and_not_two() -> None:
+    assert coherent(chain(edits=(SLEEVES, BELT), conclusion=(*CONCLUSION[:-1], "arms are bare"))) < 1.0
+
+
 def test_a_claim_that_neither_caption_nor_edits_explain_lowers_what_is_carried() -> None:
     assert coherent(chain(conclusion=(*CONCLUSION[:-1], "belt"))) == 1.0
     assert carried(chain(conclusion=(*CONCLUSION[:-1], "belt"))) == pytest.approx(4 / 6)
