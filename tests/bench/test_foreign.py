@@ -1,0 +1,46 @@
+"""Pictures of other worlds: each treatment is what it says, and a teacher that accepts them fails the proof."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from annotate.errors import UsageError
+from bench.driving import fault_server
+from bench.foreign import drawn, inverted, main, noise, photographs, replace_pictures
+
+BLUE = Image.new("RGB", (128, 96), (0, 0, 255))
+
+
+def test_treatments_keep_the_size_and_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    Image.radial_gradient("L").save(tmp_path / "photograph.jpg")
+    for treat in (noise, inverted, drawn, photographs(tmp_path)):
+        first, again = treat(BLUE, random.Random(1)), treat(BLUE, random.Random(1))
+        assert (first.size, first.mode) == (BLUE.size, "RGB") and first.tobytes() == again.tobytes()
+        assert first.tobytes() != BLUE.tobytes()
+    assert inverted(BLUE, random.Random(1)).getpixel((0, 0)) == (255, 255, 0)
+
+
+def test_every_picture_below_a_folder_is_replaced(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        BLUE.save(tmp_path / name)
+    assert replace_pictures(tmp_path, noise, 1) == 2
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no \.jpg or \.png"):
+        photographs(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_teacher_that_accepts_them_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with fault_server() as url:
+        flags = ["--triplets", "40", "--teacher-url", f"{url}/ok/v1", "--work", str(tmp_path / "work")]
+        assert main(flags) == 1
+        assert main([*flags, "--most", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "WRONG: noise" in said and "drawn: " in said
