@@ -18,7 +18,7 @@ UNMENTIONED = 0.45
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row as it would be annotated, with what its pictures show. `treatment` is done to both pictures
-    after rendering ("" for nothing)."""
+    after rendering ("" for nothing), `leaked` are claims that only the target tells."""
 
     name: str
     reference: world.Look
@@ -28,6 +28,7 @@ class Case:
     modification: str
     chain: Chain
     treatment: str = ""
+    leaked: tuple[str, ...] = ()
 
 
 def draw_case(domain: world.Domain, seed: int, number: int) -> Case:

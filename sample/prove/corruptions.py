@@ -114,12 +114,14 @@ def detail_leaked(case: Case, rng: random.Random) -> Case | None:
     wanted = world.apply(case.told, case.edits)
     target = world.apply(wanted, changed)
     old, new = world.claims(wanted), world.claims(target)
-    claims = list(case.chain.conclusion.claims)
+    claims, leaked = list(case.chain.conclusion.claims), []
     for before, after in zip(old, new, strict=True):
         if before != after and before in claims:
             said = reworded(rng, after) if rng.random() < 0.5 else after
             claims[claims.index(before)] = said
-    return replace(_with(case, conclusion=ConclusionAnswer(claims=tuple(claims))), target=target)
+            leaked.append(said)
+    spoilt = _with(case, conclusion=ConclusionAnswer(claims=tuple(claims)))
+    return replace(spoilt, target=target, leaked=tuple(leaked))
 
 
 def text_looped(case: Case, rng: random.Random) -> Case | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,34 @@ DOMAINS: tuple[world.Domain, ...] = ("garments", "scenes")
 
 
 @dataclass(frozen=True, slots=True)
+class Leaks:
+    """Claims of conclusions: how many were leaked, how many of those were found; how many were not, and how
+    many of those were taken for leaks."""
+
+    leaked: int = 0
+    found: int = 0
+    blind: int = 0
+    alarms: int = 0
+
+    def __add__(self, other: Leaks) -> Leaks:
+        return Leaks(
+            self.leaked + other.leaked,
+            self.found + other.found,
+            self.blind + other.blind,
+            self.alarms + other.alarms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One row: the scores below their thresholds, whether it was rejected, its claims by leakage."""
+
+    below: frozenset[str]
+    rejected: bool
+    leaks: Leaks
+
+
+@dataclass(frozen=True, slots=True)
 class Caught:
     """Of the rows spoilt in one way: how many each score rejects, and how many are rejected at all. Of clean
     rows these are false alarms."""
@@ -37,6 +65,7 @@ class Caught:
     rows: int
     caught: Mapping[str, int]
     rejected: int
+    leaks: Leaks = Leaks()
 
     def share(self, score: str) -> float:
         """Share of the rows that this score rejects."""
@@ -62,20 +91,21 @@ async def prove(
     `full`. Pictures are written below `folder`. Raises whatever `ask` raises."""
     images = ImageStore(folder / "images", writer("garments").recipe)
     costs, room = Costs(), asyncio.Semaphore(AT_ONCE)
-    found: dict[str, list[tuple[frozenset[str], bool]]] = defaultdict(list)
+    found: dict[str, list[Judged]] = defaultdict(list)
 
     async def one(kind: str, case: Case, shown: tuple[Picture, Picture]) -> None:
         async with room:
             evidence = Evidence(writer(case.reference.domain), *shown, case.modification, case.chain)
             booked = costs if kind == "clean" else Costs()
             climbed = await climb(ask, evidence, checks, costs=booked)
-            below = tuple(
+            below = frozenset(
                 name
                 for name, least in thresholds.items()
                 if (value := climbed.scores.get(name)) is not None and value < least
             )
             judged, _ = verdict(climbed.scores, thresholds)
-            found[kind].append((frozenset(below), judged == "rejected"))
+            told = leaks(case, climbed.details.get("leak_claims", ()))
+            found[kind].append(Judged(below, judged == "rejected", told))
 
     chosen = list(spoilt_rows(rows, seed, full))
     shown = await asyncio.to_thread(
@@ -86,12 +116,23 @@ async def prove(
         Caught(
             kind,
             len(told),
-            {name: sum(name in below for below, _ in told) for name in thresholds},
-            sum(rejected for _, rejected in told),
+            {name: sum(name in one.below for one in told) for name in thresholds},
+            sum(one.rejected for one in told),
+            sum((one.leaks for one in told), Leaks()),
         )
         for kind in (*CONTROLS, *CORRUPTIONS)
         if (told := found[kind])
     ], costs
+
+
+def leaks(case: Case, told: Collection[float | str]) -> Leaks:
+    """A row's claims, leaked ones and others, against those that the check named."""
+    claims = case.chain.conclusion.claims
+    leaked = [claim for claim in claims if claim in case.leaked]
+    blind = [claim for claim in claims if claim not in case.leaked]
+    return Leaks(
+        len(leaked), sum(claim in told for claim in leaked), len(blind), sum(claim in told for claim in blind)
+    )
 
 
 def spoilt_rows(rows: int, seed: int, full: bool) -> Iterator[tuple[str, Case]]:

@@ -11,7 +11,7 @@ from annotate.checks.ladder import Costs
 from annotate.errors import OutputError
 from annotate.files import write_atomic
 from sample.prove.corruptions import CONTROLS
-from sample.prove.measure import Caught
+from sample.prove.measure import Caught, Leaks
 
 BEGIN, END = "<!-- prove: begin -->", "<!-- prove: end -->"
 
@@ -24,7 +24,21 @@ def table(found: Sequence[Caught], thresholds: Mapping[str, float]) -> str:
         name = f"*{row.kind}*" if row.kind in CONTROLS else row.kind
         cells = (_percent(row.share(score)) for score in thresholds)
         lines.append(_line([name, f"{row.rows:,}", *cells, _percent(row.rejected / row.rows)]))
-    return "\n".join(lines)
+    return "\n".join(lines) + _leaks(found)
+
+
+def _leaks(found: Sequence[Caught]) -> str:
+    """What `leakage` made of single claims, where it was asked."""
+    spoilt = sum((row.leaks for row in found if row.kind not in CONTROLS), Leaks())
+    if not spoilt.leaked:
+        return ""
+    alarms = (
+        f"{row.leaks.alarms:,} of {row.leaks.blind:,} claims of *{row.kind}* rows"
+        for row in found
+        if row.kind in CONTROLS
+    )
+    said = f"{spoilt.found:,} of {spoilt.leaked:,} ({100 * spoilt.found / spoilt.leaked:.1f} %)"
+    return f"\n\nLeaked claims found by `leak_claims`: {said}; false alarms: {', '.join(alarms)}."
 
 
 def as_json(

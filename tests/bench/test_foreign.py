@@ -1,4 +1,4 @@
-"""Pictures of other worlds: each treatment is what it says, and a teacher that accepts them fails the proof."""
+"""Pictures of other worlds: treatments are what they say, and a teacher that accepts them fails."""
 
 from __future__ import annotations
 

@@ -104,6 +104,15 @@ def test_each_corruption_is_caught_by_the_score_made_for_it(
     assert measured[0][kind].share(score) == 1.0
 
 
+def test_leaks_are_counted_by_claim(measured: tuple[dict[str, Caught], Costs]) -> None:
+    found = measured[0]
+    leaked = found["detail_leaked"].leaks
+    assert 0 < leaked.found <= leaked.leaked and leaked.alarms == 0 < leaked.blind
+    assert found["clean"].leaks.leaked == found["clean"].leaks.alarms == 0 < found["clean"].leaks.blind
+    shown = table(list(found.values()), {"form": 1.0})
+    assert f"found by `leak_claims`: {leaked.found} of {leaked.leaked} (" in shown
+
+
 def test_what_a_target_lacks_unmentioned_spoils_nothing() -> None:
     cases = [draw_case("garments", 1, number) for number in range(60)]
     differing = [case for case in cases if world.apply(case.reference, case.edits) != case.target]
