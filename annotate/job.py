@@ -33,6 +33,7 @@ from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
 from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
+from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
@@ -143,32 +144,30 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             return manifest
 
         watch.say(size_words(plan, prepared.images))
-        pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
-        watch.say(cost_words(pending))
-        async with (
-            _teacher(pending, settings, api_key, images, tools.writer.model, watch) as teacher,
-            open_encoder(settings, api_key, images, tools.encoder) as embed,
-        ):
-            teller = Teller(len(plan.triplets), pending, teacher.stats, watch)
-            drain = signals.drain = Drain(watch.say)
-            tools = replace(
-                tools,
-                ask=drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending),
-                embed=None if embed is None else answered_ask(journal, embed),
-                progress=teller.row,
-            )
+        async with open_encoder(settings, api_key, images, tools.encoder) as embed:
+            if embed is not None:
+                kept_embed = answered_ask(journal, embed)
+                neighbours = await find_neighbours(plan, tools, kept_embed)
+                tools = replace(tools, embed=kept_embed, neighbours=neighbours)
+            pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
+            watch.say(cost_words(pending))
+            async with _teacher(pending, settings, api_key, images, tools.writer.model, watch) as teacher:
+                teller = Teller(len(plan.triplets), pending, teacher.stats, watch)
+                drain = signals.drain = Drain(watch.say)
+                ask = drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending)
+                tools = replace(tools, ask=ask, progress=teller.row)
 
-            async def run(shard: Shard) -> ShardResult:
-                result = await run_shard(plan, shard, tools)
-                finished.append(result)
-                teller.shard(len(shard))
-                return result
+                async def run(shard: Shard) -> ShardResult:
+                    result = await run_shard(plan, shard, tools)
+                    finished.append(result)
+                    teller.shard(len(shard))
+                    return result
 
-            try:
-                await drain.until_done(run_shards(plan.shards, run))
-            except RunIncomplete as error:
-                kept = _publish_early(out, finished, len(plan.triplets), published)
-                raise RunIncomplete(f"{error}; {kept}") from error
+                try:
+                    await drain.until_done(run_shards(plan.shards, run))
+                except RunIncomplete as error:
+                    kept = _publish_early(out, finished, len(plan.triplets), published)
+                    raise RunIncomplete(f"{error}; {kept}") from error
         if tools.costs.seconds:
             watch.say(wait_words(tools.costs.seconds))
         manifest = published()

@@ -1,10 +1,11 @@
 """Does the conclusion fit the target better than the look-alikes? The verifier's question about each of them.
 
 Detects: conclusions so vague that they are true of other pictures too, targets that are another member of the
-subset. Cannot detect: anything where no look-alikes are known (`margin` is null then); a target that differs
-in something unmentioned has a low margin though nothing is wrong with the row. Look-alikes that fit as well
-are kept in `also_matches`, so that a trainer can mask them as negatives. Source: CIRR's subsets (Liu et al.,
-ICCV 2021); false negatives of CIR benchmarks are counted in CIRCO (Baldrati et al., ICCV 2023).
+subset. Look-alikes are CIRR's subsets; elsewhere the five images of the run that the encoder (ENCODER_URL)
+finds nearest to the target. Cannot detect: anything where there is neither (`margin` is null then); a target
+that differs in something unmentioned has a low margin though nothing is wrong with the row. Look-alikes that
+fit as well are kept in `also_matches`, so that a trainer can mask them as negatives. Source: CIRR's subsets
+(Liu et al., ICCV 2021); false negatives of CIR benchmarks are counted in CIRCO (Baldrati et al., ICCV 2023).
 """
 
 from __future__ import annotations

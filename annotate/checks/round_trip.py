@@ -9,12 +9,11 @@ generated data (Alberti et al., ACL 2019) with CLIP's scaled cosine (Radford et 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 
 from annotate.checks.check import Check, Evidence, Findings
-from annotate.stages import prompt_digest
-from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Ask, Picture, Reply, Request, Turn
+from annotate.encoder import encode_request, vector_of
+from annotate.teacher.request import Ask
 from annotate.teacher.retry import Unanswered
 
 SCALE = 100.0
@@ -32,31 +31,15 @@ async def round_trip(ask: Ask, evidence: Evidence) -> Findings:
     text = ", ".join(evidence.chain.conclusion.claims)
     pictures = (evidence.target, evidence.reference, *(picture for _, picture in evidence.lookalikes))
     pictures = tuple(dict.fromkeys(pictures))
-    asked = [encode_request(evidence, text, None), *(encode_request(evidence, "", p) for p in pictures)]
-    query, *images = map(_vector, await asyncio.gather(*map(embed, asked)))
+    asked = [
+        encode_request(evidence.encoder, evidence.writer, text, picture)
+        for text, picture in ((text, None), *(("", picture) for picture in pictures))
+    ]
+    query, *images = map(vector_of, await asyncio.gather(*map(embed, asked)))
     logits = [SCALE * _cosine(query, image) for image in images]
     highest = max(logits)
     shares = [math.exp(logit - highest) for logit in logits]
     return {"round_trip": round(shares[0] / sum(shares), 6)}
-
-
-def encode_request(evidence: Evidence, text: str, picture: Picture | None) -> Request:
-    """The vector of a text or of a picture, as a request: so the journal keeps it like any other answer."""
-    stage = ENCODE_TEXT if picture is None else ENCODE_PICTURE
-    turn = Turn("user", text, () if picture is None else (picture,))
-    return Request(
-        stage=stage, model=evidence.encoder, turns=(turn,), prompt_digest=prompt_digest(evidence.writer)
-    )
-
-
-def _vector(reply: Reply) -> list[float]:
-    try:
-        vector = [float(value) for value in json.loads(reply.text)]
-    except (ValueError, TypeError, OverflowError) as error:
-        raise Unanswered("no_answer", f"the encoder gave no vector: {reply.text[:80]!r}") from error
-    if not vector or not all(map(math.isfinite, vector)):
-        raise Unanswered("no_answer", "the encoder gave an empty or infinite vector")
-    return vector
 
 
 def _cosine(one: list[float], other: list[float]) -> float:

@@ -47,7 +47,8 @@ class Tools:
     """Everything a shard is annotated with. `paths` are the found images by name; `rows` is the folder of row
     files.
 
-    `embed` asks the image-text encoder called `encoder`. With `early_stop` a row that its scores reject
+    `embed` asks the image-text encoder called `encoder`; `neighbours` are the images that it finds nearest to
+    a target, for triplets without a subset. With `early_stop` a row that its scores reject
     already is asked no further checks; `costs` counts what they ask.
 
     `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
@@ -66,6 +67,7 @@ class Tools:
     early_stop: bool = True
     embed: Ask | None = None
     encoder: str = ""
+    neighbours: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     chances: int = 0
     guided: bool = False
     costs: Costs = field(default_factory=Costs)
@@ -170,12 +172,12 @@ async def judge(evidence: Evidence, tools: Tools) -> Judged:
 
 
 async def lookalikes(triplet: Triplet, tools: Tools) -> tuple[tuple[str, Picture], ...]:
-    """The subset's other members with their pictures, where a check asks about them; those that are missing
-    or broken are left out: no fault of this triplet."""
+    """The subset's other members (without a subset: the target's neighbours) with their pictures, where a
+    check asks about them; those that are missing or broken are left out: no fault of this triplet."""
     if not any(check.name in LOOKALIKE_CHECKS for check in tools.checks):
         return ()
     found = []
-    for name in triplet.subset:
+    for name in triplet.subset or tools.neighbours.get(triplet.target or "", ()):
         if name not in (triplet.reference, triplet.target) and name in tools.paths:
             with suppress(ImageProblem):
                 found.append((name, await look(name, "look-alike", tools)))
