@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from sample.__main__ import main
 from sample.vocabulary import ABSENT, GARMENT_ASPECTS, KINDS, SCENE_ASPECTS
 from sample.writers import WRITERS, Sizes, plan
-from sample.writers.cirr import HELD_OUT, RANKS, choose_edits, draw_subset
+from sample.writers.cirr import HELD_OUT, RANKS, choose_edits, draw_subset, rivals
 from sample.writers.dirt import RATES
 
 DATASETS = ("cirr", "fashioniq", "circo")
@@ -245,6 +245,20 @@ def test_six_members_of_a_subset_differ_from_each_other_in_few_things() -> None:
             differ = sum(x != y for x, y in zip(looks[a].attributes, looks[b].attributes, strict=True))
             assert 1 <= differ <= 8
             assert edits is None or 1 <= len(edits) <= 6
+
+
+def test_a_cirr_text_fits_no_other_member_of_its_subset_as_well_as_the_target() -> None:
+    """As CIRR's writers were told; else no retriever could know which member was meant."""
+    rng, unclear, rows = random.Random(4), 0, 0
+    for _ in range(100):
+        looks = draw_subset(rng)
+        for a, b in RANKS:
+            others = [look for look in looks if look not in (looks[a], looks[b])]
+            edits = choose_edits(rng, looks[a], looks[b], others)
+            if edits is not None:
+                rows += 1
+                unclear += any(rivals(looks[a], edits, looks[b], look) for look in others)
+    assert rows > 700 and unclear / rows < 0.01
 
 
 def test_circo_asks_for_combinations_which_cirr_never_shows(full_size: dict[str, Path]) -> None:
