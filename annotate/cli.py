@@ -27,7 +27,7 @@ from annotate.settings import (
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
 from annotate.shards.publish import read_manifest, rejudge
-from annotate.telling import Watch
+from annotate.telling import Watch, threshold_words
 from annotate.text import plain
 from schemas.manifest import Manifest
 
@@ -185,6 +185,10 @@ def _select(arguments: argparse.Namespace) -> int:
         thresholds, precision = promised(path, arguments.precision, known)
     with hold_lock(arguments.out / "journal" / "lock"):
         manifest = rejudge(arguments.out, thresholds, precision)
+        if precision is None and (
+            changed := threshold_words(arguments.out, known, manifest.thresholds, given=True)
+        ):
+            _say(changed)
         images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
         write_report(arguments.out, manifest, stored_pictures(images))
     print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
