@@ -75,8 +75,8 @@ def cost_words(manifest: Manifest) -> str:
 
 
 def threshold_words(manifest: Manifest) -> str:
-    """The thresholds in force, in the order of the checks."""
-    return "accepted from " + ", ".join(f"{name} {least:g}" for name, least in manifest.thresholds.items())
+    """The thresholds in force as THRESHOLDS= takes them."""
+    return ", ".join(f"{name}={least:g}" for name, least in manifest.thresholds.items())
 
 
 def left_out_words(manifest: Manifest) -> str:

@@ -14,7 +14,7 @@ from annotate.inspect_triplet import inspect, near_matches
 from annotate.report import final_screen, pick_examples
 from annotate.report.chain import decisive_scores
 from annotate.report.terminal import MAX_LINES
-from annotate.selection import REASONS
+from annotate.selection import DEFAULT_THRESHOLDS, REASONS
 
 Fixture = Callable[..., Any]
 PATHS = [("results", "outputs/cirr-train"), ("report", "outputs/cirr-train/report.html")]
@@ -31,7 +31,7 @@ def test_final_screen_shows_counts_one_example_each_paths_and_next_steps(tmp_pat
     for words in (
         "cirr/train: 3 triplets = 1 accepted + 1 rejected + 1 quarantined",
         "left out    2 rows: missing_image 1, target_mismatch 1\n",
-        "thresholds  accepted from p_match 0.95\n",
+        "thresholds  p_match=0.95\n",
         "accepted: cirr/train/1, p_match 0.990 (threshold 0.95)",
         '"make the ball blue"',
         "red ball, sand background",
@@ -76,6 +76,7 @@ def test_final_screen_stays_one_screen_whatever_the_rows_say(
         [make_row(1, **long), rejected(2, **long), quarantined(3, modification="word " * 900)],
         status="incomplete",
         teacher_sees_target=True,
+        thresholds=dict(DEFAULT_THRESHOLDS),
     )
     screen = final_screen(manifest, pick_examples(tmp_path), PATHS * 2, NEXT * 4)
     lines = screen.splitlines()
