@@ -69,7 +69,7 @@ annotate: project $(if $(TEACHER_URL)$(TEACHER_PYTHON),,teacher-environment) ## 
 	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
 
 .PHONY: select
-select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
+select: project ## derive the verdicts of OUT=outputs/… anew, e.g. THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
 	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
 
 .PHONY: prove
