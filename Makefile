@@ -7,19 +7,35 @@ PYTHON ?= python3
 VENV := .venv
 TEACHER_VENV := .venv-teacher
 RUN := $(VENV)/bin/python
-DATASET ?= cirr
 
-# A variable given to make reaches the command line as CIR_<NAME>; an empty one means "not given".
-SETTINGS := DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL TEACHER_SEES_TARGET ALLOW_MISSING \
-            RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL THRESHOLDS
-$(foreach name,$(SETTINGS),$(eval export CIR_$(name) = $(value $(name))))
+# Every setting of annotate/settings/declared.py. One that is given reaches the command line as CIR_<NAME>, letter by
+# letter; an empty one means "not given". Other programs keep PORT and TIMEOUT in the environment, so it gives neither.
+SETTINGS := DATASET SPLIT CATEGORY ROOT LIMIT SEED OUT TEACHER TEACHER_MODEL TEACHER_URL TEACHER_FLAGS TEACHER_PYTHON \
+            TEACHER_SEES_TARGET ENCODER_URL IMAGE_RECIPE CAPTION_MODE TEMPERATURE TOP_P SAMPLING_SEED CAPTION_TOKENS \
+            REASONING_TOKENS CONCLUSION_TOKENS THRESHOLDS CHECKS CHANCES GUIDED EARLY_STOP RUNNER CONCURRENCY \
+            SHARD_SIZE TIMEOUT PORT PREFECT_API ALLOW_MISSING
+is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter command,$(origin $(1)))))
+$(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
+
+# A variable that nothing reads would start the whole job as if it had not been given.
+OTHERS := PRECISION ROWS FULL DOCS DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
+ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
+               TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(firstword $(filter-out $(SETTINGS) $(addprefix CIR_,$(SETTINGS)) $(OTHERS) $(ENVIRONMENT),$(GIVEN)))
+NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+            '$(subst ','\'',$(UNKNOWN))' $(SETTINGS) $(OTHERS))
+$(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
 
 .PHONY: help
 help: ## this list
 	@echo "make TARGET [NAME=value …]"; echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
-	@echo; echo "settings: $(SETTINGS)"; echo "          explained by: make setup && $(RUN) -m annotate run --help"
-	@echo "train-eval: DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS RUNNER, see $(RUN) -m retrieval train-eval --help"
+	@echo; echo "annotate, doctor, serve-teacher (explained by: make setup && $(RUN) -m annotate run --help):"
+	@echo "$(SETTINGS)" | fold -s -w 100 | sed 's/^/  /'
+	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS RUNNER"
+	@echo "select: OUT THRESHOLDS PRECISION"; echo "prove: OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS"; echo "sample: DATASET SEED"
+	@echo "setup: PYTHON, TEACHER_REQUIREMENTS (a build of vLLM of your own)"
 
 .PHONY: setup
 setup: project teacher-environment ## build .venv (project) and .venv-teacher (vLLM)
@@ -39,7 +55,8 @@ teacher-environment:
 
 .PHONY: sample
 sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sample/
-	@$(RUN) -m sample write --dataset $(DATASET) --seed $(or $(SEED),7) --out outputs/sample/$(DATASET)-seed$(or $(SEED),7)
+	@$(RUN) -m sample write --dataset $(or $(DATASET),cirr) --seed $(or $(SEED),7) \
+	  --out outputs/sample/$(or $(DATASET),cirr)-seed$(or $(SEED),7)
 
 .PHONY: sample-models
 sample-models: project ## train the sample's tiny models again: teacher, base, CLIP (hours; resumes)
@@ -48,11 +65,11 @@ sample-models: project ## train the sample's tiny models again: teacher, base, C
 	@$(RUN) -m sample.clip train --work outputs/sample-models --out sample/models/clip
 
 .PHONY: annotate
-annotate: project $(if $(TEACHER_URL),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=
+annotate: project $(if $(TEACHER_URL)$(TEACHER_PYTHON),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=
 	@$(RUN) -m annotate run --runner $(or $(RUNNER),prefect)
 
 .PHONY: select
-select: project ## derive the verdicts of OUT anew, with THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
+select: project ## derive the verdicts of OUT=outputs/… anew, e.g. THRESHOLDS=p_edits=0.9 or PRECISION=0.99; no teacher
 	@$(RUN) -m annotate select --out '$(OUT)' $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)') $(if $(PRECISION),--precision '$(PRECISION)')
 
 .PHONY: prove
@@ -73,7 +90,7 @@ ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annota
 	@$(RUN) -m flows.ui
 
 .PHONY: serve-teacher
-serve-teacher: project teacher-environment ## start the teacher in vLLM and keep it until Ctrl-C
+serve-teacher: project $(if $(TEACHER_PYTHON),,teacher-environment) ## start the teacher in vLLM and keep it until Ctrl-C
 	@$(RUN) -m annotate serve-teacher
 
 .PHONY: doctor

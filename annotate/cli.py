@@ -27,7 +27,7 @@ from annotate.settings import (
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
 from annotate.shards.publish import read_manifest, rejudge
-from annotate.telling import Watch
+from annotate.telling import Watch, threshold_words
 from annotate.text import plain
 from schemas.manifest import Manifest
 
@@ -63,8 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(function=_run)
 
     select = commands.add_parser("select", help="derive the verdicts anew from stored scores; no teacher")
-    select.add_argument("--out", required=True, type=Path, help="folder of a finished run")
-    select.add_argument("--thresholds", default="", help="score=least, comma-separated [p_match=0.95]")
+    select.add_argument("--out", default="", help="folder of a finished run")
+    select.add_argument(
+        "--thresholds",
+        default="",
+        help="score=least, comma-separated, e.g. p_edits=0.9; the others have their defaults [docs/trust.md]",
+    )
     select.add_argument("--precision", type=float, help="use thresholds that were calibrated to keep it")
     select.add_argument("--calibration", type=Path, help="thresholds.json to use [that of OUT]")
     select.set_defaults(function=_select)
@@ -175,20 +179,34 @@ def _select(arguments: argparse.Namespace) -> int:
     given = Given("thresholds", arguments.thresholds, "flag", "--thresholds")
     thresholds = dict(setting_values.thresholds(given)) if arguments.thresholds.strip() else {}
     precision = None
-    known = read_manifest(arguments.out)  # a folder that is no run's is refused before a lock is put into it
+    out = _published(arguments.out)
+    known = read_manifest(out)  # a folder that is no run's is refused before a lock is put into it
     if arguments.precision is not None:
         from annotate.calibration.thresholds import FILE, promised
 
         if thresholds:
             raise UsageError("PRECISION chooses the thresholds itself; leave THRESHOLDS out")
-        path = arguments.calibration or arguments.out / FILE
+        path = arguments.calibration or out / FILE
         thresholds, precision = promised(path, arguments.precision, known)
-    with hold_lock(arguments.out / "journal" / "lock"):
-        manifest = rejudge(arguments.out, thresholds, precision)
-        images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
-        write_report(arguments.out, manifest, stored_pictures(images))
-    print(final_screen(manifest, pick_examples(arguments.out), _written(arguments.out), []), end="")
+    with hold_lock(out / "journal" / "lock"):
+        manifest = rejudge(out, thresholds, precision)
+        if precision is None and (changed := threshold_words(out, known, manifest.thresholds, given=True)):
+            _say(changed)
+        images = ImageStore(out / "journal" / "images", manifest.image_recipe)
+        write_report(out, manifest, stored_pictures(images))
+    print(final_screen(manifest, pick_examples(out), _written(out), []), end="")
     return 0
+
+
+def _published(given: str) -> Path:
+    """The folder to select in. Raises `UsageError`, naming those that could be meant, for none or another."""
+    with suppress(OSError):  # a name too long, a folder closed to us: not there for us
+        if given and (Path(given) / "manifest.json").exists():
+            return Path(given)
+    known = [str(path.parent) for path in sorted(Path("outputs").glob("*/manifest.json"))]
+    what = f"{given} holds no manifest.json" if given else "no OUT is given"
+    there = f"there are {', '.join(known)}" if known else "there is none in outputs/ yet: run annotate first"
+    raise UsageError(f"{what}; give OUT=outputs/…, a folder with the results of a run ({there})")
 
 
 def _label(arguments: argparse.Namespace) -> int:

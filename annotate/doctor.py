@@ -17,6 +17,7 @@ from annotate.datasets import check_missing, find_images, load_triplets
 from annotate.errors import CirError, TeacherRefused
 from annotate.settings import RunSettings
 from annotate.teacher.environment import gpu_names
+from annotate.teacher.hub import cached, is_offline
 from annotate.teacher.launch import local_folder, served_name, vllm_package, weight_bytes
 from annotate.teacher.probe import check_server, opener
 from annotate.teacher.server import require_free
@@ -146,7 +147,7 @@ def _gpu(run: RunSettings, _: str | None) -> Iterator[Finding]:
 
 def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
     if run.teacher is not None:
-        yield Finding("ok", f"teacher {served_name(run.teacher)} is there")
+        yield _hub_model(run.teacher) if local_folder(run.teacher) is None else _folder(run.teacher)
         if run.port is not None:
             require_free(run.port)
             yield Finding("ok", f"port {run.port} is free")
@@ -161,6 +162,25 @@ def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
             yield Finding("warn", what, cure)
         else:
             yield Finding("ok", what)
+
+
+def _folder(teacher: str) -> Finding:
+    return Finding("ok", f"teacher {served_name(teacher)} is there")
+
+
+def _hub_model(name: str) -> Finding:
+    """Whether a hub model is here or would be downloaded; whether the hub has it is not asked."""
+    found = cached(name, os.environ)
+    if found.whole:
+        return Finding("ok", f"teacher {name} is in {found.cache}, {found.weights / 1e9:.1f} GB of weights")
+    part = f" ({found.found} of {found.wanted} weight files are)" if found.found else ""
+    what = f"teacher {name} is not in {found.cache}{part}"
+    if is_offline(os.environ):
+        return Finding(
+            "fail", f"{what}, and HF_HUB_OFFLINE forbids to download it", "unset it, or TEACHER_URL="
+        )
+    cure = "the run downloads it from the hub (HF_TOKEN= for a gated one); whether it is there was not asked"
+    return Finding("warn", what, cure)
 
 
 def _data(run: RunSettings, _: str | None) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
+from annotate.report.rows import all_ids
 from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.neighbours import find_neighbours
@@ -44,7 +45,15 @@ from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
 from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Request, Sampling
-from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
+from annotate.telling import (
+    Teller,
+    Watch,
+    cost_words,
+    dropped_words,
+    size_words,
+    threshold_words,
+    wait_words,
+)
 from schemas.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -144,6 +153,8 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             return manifest
 
         watch.say(size_words(plan, prepared.images))
+        for line in await asyncio.to_thread(_changes, prepared):
+            watch.say(line)
         async with open_encoder(settings, api_key, images, tools.encoder) as embed:
             if embed is not None:
                 kept_embed = answered_ask(journal, embed)
@@ -174,6 +185,21 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
     return manifest
+
+
+def _changes(prepared: Prepared) -> list[str]:
+    """What this run will change in the results that OUT holds, for people who did not mean it."""
+    out, planned = prepared.settings.out, {triplet.triplet_id for triplet in prepared.plan.triplets}
+    try:
+        before, held = read_manifest(out), all_ids(out)
+    except OutputError:  # nothing there that could be missed
+        return []
+    given = bool(prepared.settings.thresholds)
+    lines = (
+        threshold_words(out, before, prepared.thresholds, given),
+        dropped_words(out, len(held), sum(name in planned for name in held)),
+    )
+    return [line for line in lines if line]
 
 
 def _publish_early(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from annotate.datasets.layouts import FoundImages
 from annotate.errors import RunIncomplete
@@ -13,6 +14,7 @@ from annotate.progress import Snapshot, duration
 from annotate.shards.pending import Pending
 from annotate.shards.plan import Plan
 from annotate.teacher.client import Stats
+from schemas.manifest import Manifest
 from schemas.row import Row
 
 TEACHERS_FAULT = frozenset(
@@ -119,6 +121,39 @@ def cost_words(pending: Pending) -> str:
         reasons[_why(components)] += requests
     listed = "; ".join(f"{requests:,} {why}" for why, requests in reasons.most_common() if requests)
     return f"{words} ({listed})" if listed else words
+
+
+def threshold_words(out: Path, before: Manifest, now: Mapping[str, float], given: bool) -> str:
+    """That OUT's verdicts are to be derived by other thresholds than they were; empty when they are not.
+
+    `given` says that somebody gave the new ones, who then needs no advice how to keep the old ones.
+    """
+    was, promise = before.thresholds, before.precision
+    changed = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    words = f"{out} was selected with {_least(was, changed)}; this run uses {_least(now, changed)}"
+    if promise is not None:
+        words = (
+            f"{words}, and" if changed else f"{out} promised a precision of {promise.promised:g}; this run"
+        )
+        back = f"`make select OUT={out} PRECISION={promise.promised:g}` brings it back"
+        return f"{words} promises no precision; {back}"
+    if not changed or given or not set(changed) <= set(was):
+        return words if changed else ""
+    return f"{words}; THRESHOLDS={','.join(f'{name}={was[name]:g}' for name in changed)} keeps the former"
+
+
+def _least(thresholds: Mapping[str, float], names: Iterable[str]) -> str:
+    return ", ".join(f"{name}={thresholds[name]:g}" if name in thresholds else f"no {name}" for name in names)
+
+
+def dropped_words(out: Path, held: int, kept: int) -> str:
+    """That OUT's files will hold fewer of the triplets that they hold now; empty when they will not."""
+    if kept == held:
+        return ""
+    return (
+        f"{out} holds {held:,} triplets; this run keeps {kept:,} of them in the Parquet files; "
+        "the journal keeps all answers, so a run without LIMIT brings them back"
+    )
 
 
 def wait_words(seconds: Mapping[str, float]) -> str:

@@ -41,9 +41,12 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="train on published shards")
-    _add_training(train)
+    _add_training(train, "train")
     train.add_argument(
-        "--rows", choices=("train", "annotations"), default="train", help="annotations: unfiltered"
+        "--rows",
+        choices=("train", "annotations"),
+        default="train",
+        help="train: accepted rows; annotations: also rejected ones [train]",
     )
     train.add_argument(
         "--plan", action="store_true", help="print size, memory and time of a real run, then stop"
@@ -51,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(function="train")
 
     whole = commands.add_parser("train-eval", help="train and measure every row of the table")
-    _add_training(whole)
+    _add_training(whole, "train-eval")
     whole.add_argument(
         "--eval-root",
         action="append",
@@ -59,25 +62,30 @@ def parser() -> argparse.ArgumentParser:
         help="where to measure [the sample's validation splits]",
     )
     whole.add_argument(
-        "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts"
+        "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts only [1]"
     )
     whole.add_argument(
         "--allow-missing",
         action="store_true",
         help="leave out queries without images, counted; the sample's own worlds lack some by design",
     )
-    whole.add_argument("--seeds", default="0", help="training seeds, e.g. 0,1,2")
+    whole.add_argument("--seeds", default="0", help="training seeds, e.g. 0,1,2 [0]")
     whole.add_argument(
         "--rates",
         help="learning rates to choose from on a tenth of train, e.g. 5e-4,1e-3 "
         "[--learning-rate alone; with --ablations 1 also its half and its double]",
     )
     whole.add_argument(
-        "--gold", type=Path, action="append", help="OUT folders with the teacher's chains of the queries"
+        "--gold",
+        type=Path,
+        action="append",
+        help="OUT folders with the teacher's chains of the queries [those in outputs/]",
     )
     whole.add_argument("--clip-model", type=Path, help="CLIP or SigLIP of two rows [the sample's]")
-    whole.add_argument("--max-tokens", type=int, help="of a written chain [512; the sample's base: 224]")
-    whole.set_defaults(function="train_eval", out=OUTPUTS / "train-eval")
+    whole.add_argument(
+        "--max-tokens", type=int, help="longest chain that is written [512; the sample's base: 224]"
+    )
+    whole.set_defaults(function="train_eval")
 
     encode = commands.add_parser("encode", help="embed a folder of images")
     _add_model(encode)
@@ -87,25 +95,47 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure by a dataset's protocol")
     _add_model(evaluate)
-    evaluate.add_argument("--dataset", choices=DATASETS, required=True)
+    evaluate.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
     evaluate.add_argument("--root", type=Path, required=True, help="the dataset's root")
     evaluate.add_argument("--category", help="FashionIQ: only this one")
-    evaluate.add_argument("--chain", choices=("none", "gold", "generated"), default="generated")
+    evaluate.add_argument(
+        "--chain",
+        choices=("none", "gold", "generated"),
+        default="generated",
+        help="what stands before the embedding: nothing, the teacher's chain, the model's own [generated]",
+    )
     evaluate.add_argument(
         "--gold", type=Path, help="OUT folder with annotations of this split, for --chain gold"
     )
-    evaluate.add_argument("--gallery", choices=("original", "val_union"), default="original")
-    evaluate.add_argument("--exclude-reference", action="store_true", help="FashionIQ only")
     evaluate.add_argument(
-        "--caption-mode", choices=("and", "clip4cir", "searle", "cosmo", "val"), default="clip4cir"
+        "--gallery",
+        choices=("original", "val_union"),
+        default="original",
+        help="FashionIQ: the split file's images, or only those that the captions use [original]",
     )
-    evaluate.add_argument("--circo-text", choices=("relative", "concept+relative"), default="relative")
+    evaluate.add_argument(
+        "--exclude-reference", action="store_true", help="FashionIQ: do not rank the reference itself"
+    )
+    evaluate.add_argument(
+        "--caption-mode",
+        choices=("and", "clip4cir", "searle", "cosmo", "val"),
+        default="clip4cir",
+        help="FashionIQ: whose way to ask its two captions [clip4cir]",
+    )
+    evaluate.add_argument(
+        "--circo-text",
+        choices=("relative", "concept+relative"),
+        default="relative",
+        help="CIRCO: the caption alone, or after the shared concept [relative]",
+    )
     evaluate.add_argument(
         "--allow-missing", action="store_true", help="leave out queries without images, counted"
     )
-    evaluate.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
+    evaluate.add_argument("--max-tokens", type=int, default=512, help="longest chain that is written [512]")
     _add_generator(evaluate)
-    evaluate.add_argument("--out", type=Path, default=OUTPUTS / "evaluate")
+    evaluate.add_argument(
+        "--out", type=Path, default=OUTPUTS / "evaluate", help="folder of the results [outputs/evaluate]"
+    )
     evaluate.set_defaults(function="evaluate")
 
     search = commands.add_parser("search", help="find images for a picture and a modification")
@@ -113,38 +143,54 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--image", type=Path, required=True, help="the reference picture")
     search.add_argument("--text", required=True, help="the modification")
     search.add_argument("--index", type=Path, required=True, help="folder that encode wrote")
-    search.add_argument("-k", type=int, default=10)
+    search.add_argument("-k", type=int, default=10, help="how many images [10]")
     search.add_argument("--no-chain", action="store_true", help="do not reason first")
     search.set_defaults(function="search")
     explain = commands.add_parser("explain", help="chain, best images and rank of every query; CSV and page")
     _add_model(explain)
-    explain.add_argument("--dataset", choices=DATASETS, required=True)
+    explain.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
     explain.add_argument("--root", type=Path, required=True, help="the dataset's root")
     explain.add_argument("--category", help="FashionIQ: which one")
-    explain.add_argument("--chain", choices=("none", "generated"), default="generated")
-    explain.add_argument("--max-tokens", type=int, default=512, help="of a written chain")
-    explain.add_argument("--worst", type=int, default=50, help="how many queries the page shows, worst first")
+    explain.add_argument(
+        "--chain",
+        choices=("none", "generated"),
+        default="generated",
+        help="what stands before the embedding: nothing, or the model's own chain [generated]",
+    )
+    explain.add_argument("--max-tokens", type=int, default=512, help="longest chain that is written [512]")
+    explain.add_argument(
+        "--worst", type=int, default=50, help="how many queries the page shows, worst first [50]"
+    )
     _add_generator(explain)
-    explain.add_argument("--out", type=Path, default=OUTPUTS / "explain")
+    explain.add_argument(
+        "--out", type=Path, default=OUTPUTS / "explain", help="folder of CSV and page [outputs/explain]"
+    )
     explain.set_defaults(function="explain")
 
     export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
     _add_model(export)
-    export.add_argument("--out", type=Path, required=True)
+    export.add_argument("--out", type=Path, required=True, help="folder to write the model into")
     export.add_argument("--results", type=Path, help="results.json whose numbers go into the model card")
     export.set_defaults(function="export")
     return top
 
 
-def _add_training(parser: argparse.ArgumentParser) -> None:
+def _add_training(parser: argparse.ArgumentParser, out: str) -> None:
     from retrieval.model import ModelSettings
     from retrieval.schedule import TrainSettings
 
-    parser.add_argument("--data", type=Path, action="append", help="OUT folder of make annotate (repeatable)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        help="OUT folder of make annotate, repeatable [every complete outputs/*-train of one source]",
+    )
     parser.add_argument("--image-root", type=Path, help="where the dataset's root lies if it has moved")
     parser.add_argument("--base-model", type=Path, help="image-text-to-text model [the sample's tiny base]")
-    parser.add_argument("--out", type=Path, default=OUTPUTS / "train")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--out", type=Path, default=OUTPUTS / out, help=f"folder of model and checkpoints [{OUTPUTS / out}]"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
     parser.add_argument("--checkpoint-activations", action="store_true", help="less memory, more time")
     _add_fields(parser, ModelSettings)
     _add_fields(parser, TrainSettings)
@@ -152,24 +198,38 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained model")
-    parser.add_argument("--base-model", type=Path, help="where its base lies, if it has moved")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--base-model", type=Path, help="where its base model lies, if it has moved")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
+    parser.add_argument("--batch", type=int, default=32, help="embedded at a time [32]")
 
 
 def _add_generator(parser: argparse.ArgumentParser) -> None:
+    from retrieval.generator import PATIENCE
+
     parser.add_argument(
         "--generator-url", help="vLLM server of the exported model that writes the chains [this process does]"
+    )
+    parser.add_argument(
+        "--generator-patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help=f"give up when that server has written no chain for so long [{PATIENCE:g}]",
     )
 
 
 def _add_fields(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
     """One flag a field of a settings type, absent unless given: a new setting is a new flag."""
-    hints = get_type_hints(settings)
+    from retrieval.defaults import TINY
+
+    hints = get_type_hints(settings, include_extras=True)
     for field in dataclasses.fields(settings):
         flag = "--" + field.name.replace("_", "-")
-        kind = hints[field.name]
-        about: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"default {field.default}"}
+        kind, words = get_args(hints[field.name])  # Annotated[type, help]
+        usual = TINY.get(field.name, field.default)
+        tiny = "" if usual == field.default else f"; the sample's base: {usual}"
+        shown = "none" if field.default == "" else field.default
+        about: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{words} [{shown}{tiny}]"}
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **about)
         elif get_origin(kind) is Literal:

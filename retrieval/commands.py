@@ -17,7 +17,7 @@ from retrieval.encode import encode_images, model_key
 from retrieval.evaluate import Choices, evaluate, open_eval_sets, parse_roots
 from retrieval.explain import by_kind, explain, write_csv, write_page
 from retrieval.export import export
-from retrieval.generator import open_generator
+from retrieval.generator import Generator, open_generator
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from retrieval.pictures import DEFAULT_RECIPE, Pictures
 from retrieval.plan import plan
@@ -149,7 +149,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     )
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     gold = gold_chains(arguments.gold) if arguments.gold else None
-    generator = open_generator(arguments.generator_url) if arguments.generator_url else None
+    generator = _generator(arguments)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     trained = card.about.get("train", {})
     if not trained.get("chain", True) and arguments.chain != "none":
@@ -192,6 +192,11 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _generator(arguments: argparse.Namespace) -> Generator | None:
+    url, patience = arguments.generator_url, arguments.generator_patience
+    return open_generator(url, patience) if url else None
+
+
 def run_search(arguments: argparse.Namespace) -> int:
     retriever = Retriever.load(arguments.model, arguments.device, arguments.base_model)
     found = retriever.open_index(arguments.index).search(
@@ -209,7 +214,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     recipe = str(card.about.get("recipe", DEFAULT_RECIPE))
-    generator = open_generator(arguments.generator_url) if arguments.generator_url else None
+    generator = _generator(arguments)
     for eval_set in eval_sets:
         done = evaluate(
             model,

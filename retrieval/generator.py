@@ -1,8 +1,8 @@
 """Chains written by a server: an exported retriever (`python -m retrieval export`) that vLLM serves.
 
 vLLM writes many chains at once but cannot return the state of a token that it wrote, so the embedding is one
-prefill over prompt + chain + `<emb>` in this process. The client is the annotation's own: it retries, slows
-down and gives up as it does there.
+prefill over prompt + chain + `<emb>` in this process. The client is the annotation's own: it retries and
+slows down as it does there, but somebody waits for an evaluation: it gives up after minutes without a chain.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotate.errors import InputError, TeacherRefused, UsageError
+from annotate.errors import InputError, RunIncomplete, TeacherRefused, UsageError
 from annotate.images import Encoded, parse_recipe
 from annotate.images.decoding import encode
 from annotate.teacher.client import TeacherClient
+from annotate.teacher.pool import Patience
 from annotate.teacher.probe import check_server
 from annotate.teacher.request import Picture, Request, Sampling, Turn
 from annotate.teacher.retry import Unanswered
@@ -24,6 +25,8 @@ from retrieval.conversation import query_prompt, wording_digest
 from retrieval.pictures import Pictures
 
 CONCURRENCY = 64
+PATIENCE = 120.0
+"""Seconds without any chain after which a server counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Generator:
 
     url: str
     model: str
+    patience: float = PATIENCE
 
     def write(
         self,
@@ -42,10 +46,18 @@ class Generator:
     ) -> list[str]:
         """The chain for each (reference file, modification), greedy, cut at `max_tokens`.
 
-        Raises `InputError` naming a picture that is not right or a query that gets no answer: none is left
-        out.
+        Raises `InputError` naming a picture that is not right, a query that gets no answer (none is left
+        out), or a server that fails or writes nothing for `patience` seconds.
         """
-        return asyncio.run(self._write(asked, _Files(recipe), max_tokens, say))
+        try:
+            return asyncio.run(self._write(asked, _Files(recipe), max_tokens, say))
+        except RunIncomplete as error:
+            raise InputError(f"--generator-url: {error}") from error
+        except TimeoutError as error:
+            raise InputError(
+                f"{self.url} has written no chain for {self.patience:g} s: it is gone, hangs or is too slow; "
+                "see the server's log, or wait longer with --generator-patience"
+            ) from error
 
     async def _write(
         self,
@@ -54,31 +66,49 @@ class Generator:
         max_tokens: int,
         say: Callable[[str], None],
     ) -> list[str]:
-        async def one(path: Path, text: str) -> str:
-            turn = Turn("user", query_prompt(text), (files.picture(path),))
-            request = Request(
-                "chain", self.model, (turn,), wording_digest(), sampling=Sampling(max_tokens=max_tokens)
-            )
+        requests = [self._request(files.picture(path), text, max_tokens) for path, text in asked]
+        patience = Patience(give_up_after=self.patience, deadline=max(self.patience, Patience().deadline))
+        clock = asyncio.get_running_loop().time
+
+        async def one(request: Request, path: Path, text: str) -> str:
             try:
-                return (await client.ask(request)).text
+                chain = (await client.ask(request)).text
             except Unanswered as error:
                 raise InputError(
                     f"{self.url}: no chain for {path.name}, {text!r} ({error.detail}); see the server's log"
                 ) from error
+            silence.reschedule(clock() + self.patience)
+            return chain
 
-        async with TeacherClient(self.url, self.model, None, files, CONCURRENCY, say=say) as client:
+        async with (
+            TeacherClient(
+                self.url, self.model, None, files, CONCURRENCY, patience=patience, say=say
+            ) as client,
+            asyncio.timeout(self.patience) as silence,
+        ):
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(one(path, text)) for path, text in asked]
+                    tasks = [
+                        group.create_task(one(request, *query))
+                        for request, query in zip(requests, asked, strict=True)
+                    ]
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
         return [task.result() for task in tasks]
 
+    def _request(self, picture: Picture, text: str, max_tokens: int) -> Request:
+        turn = Turn("user", query_prompt(text), (picture,))
+        return Request(
+            "chain", self.model, (turn,), wording_digest(), sampling=Sampling(max_tokens=max_tokens)
+        )
 
-def open_generator(url: str) -> Generator:
+
+def open_generator(url: str, patience: float = PATIENCE) -> Generator:
     """Ask the server what it serves. Raises `UsageError` when it does not answer."""
+    if not 0 < patience < float("inf"):
+        raise UsageError(f"--generator-patience {patience:g} is no time to wait; give seconds above 0")
     try:
-        return Generator(url, check_server(url, None).models[0])
+        return Generator(url, check_server(url, None).models[0], patience)
     except TeacherRefused as error:
         raise UsageError(str(error).replace("TEACHER_URL", "--generator-url")) from error
 

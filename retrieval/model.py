@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -33,15 +33,15 @@ TOWER_NAMES = ("vision", "visual")
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What a checkpoint needs besides its weights to be built again."""
+    """What a checkpoint needs besides its weights to be built again; the texts are the flags' help."""
 
-    tuning: Tuning = "lora"
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    projection: int = 0  # 0: the state itself is the embedding
-    temperature: float = 0.02
-    learned_temperature: bool = True
-    init_seed: int = 0  # of the adapters and the projection
+    tuning: Annotated[Tuning, "what is trained: all, adapters, or all but the vision tower"] = "lora"
+    lora_rank: Annotated[int, "rank of the adapters, for --tuning lora"] = 16
+    lora_alpha: Annotated[int, "their scale is this by the rank"] = 32
+    projection: Annotated[int, "length of the embedding; 0: the state itself is the embedding"] = 0
+    temperature: Annotated[float, "of the contrastive loss, at the start"] = 0.02
+    learned_temperature: Annotated[bool, "train the temperature as well"] = True
+    init_seed: Annotated[int, "of the adapters and the projection"] = 0
 
 
 def choose_device(asked: str = "auto") -> torch.device:

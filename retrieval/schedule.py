@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotate.errors import UsageError
 from retrieval.data import TrainCaptions
@@ -16,30 +16,36 @@ Blank = Literal["none", "image", "text"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """Everything that determines a training run besides data and model."""
+    """Everything that determines a training run besides data and model; the texts are the flags' help."""
 
-    steps: int = 300
-    batch: int = 32
-    chunk: int = 32
-    grad_cache: bool = False
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.1  # part of the steps
-    clip: float = 1.0
-    lambda_txt: float = 1.0
-    lambda_info: float = 1.0
-    stages: Stages = "one"
-    first_stage: float = 0.5  # two stages: the part of the steps that trains the chain only
-    chain: bool = True  # False: plain InfoNCE, no chain between modification and `<emb>`
-    shuffle_chains: bool = False  # ablation: chains of other triplets of the batch
-    blank: Blank = "none"  # ablation: train and evaluate with one input blanked
-    captions: TrainCaptions = "clip4cir"
-    hard_negatives: int = 0
-    weights: str = ""  # how often each dataset is drawn, e.g. cirr=1,fashioniq=2 (default: by rows)
-    cpu_bf16: bool = False  # products in bfloat16 on the CPU too: half the time where the CPU knows it
-    hold_out: bool = False  # leave out the tenth of the references that learning rates are chosen on
-    save_every: int = 100
-    seed: int = 0
+    steps: Annotated[int, "optimiser steps"] = 300
+    batch: Annotated[int, "rows a step, of all processes together"] = 32
+    chunk: Annotated[int, "rows that are embedded at a time"] = 32
+    grad_cache: Annotated[bool, "memory for one chunk only, at the price of embedding twice"] = False
+    learning_rate: Annotated[float, "highest rate, after the warm-up"] = 1e-4
+    weight_decay: Annotated[float, "of AdamW"] = 0.01
+    warmup: Annotated[float, "part of the steps in which the rate rises"] = 0.1
+    clip: Annotated[float, "longest gradient; a longer one is shortened to it"] = 1.0
+    lambda_txt: Annotated[float, "weight of the chain's loss"] = 1.0
+    lambda_info: Annotated[float, "weight of the contrastive loss"] = 1.0
+    stages: Annotated[Stages, "one: both losses together; two: the chain first, then the contrast"] = "one"
+    first_stage: Annotated[float, "two stages: the part of the steps that trains the chain only"] = 0.5
+    chain: Annotated[bool, "write the chain before the embedding; without, plain InfoNCE"] = True
+    shuffle_chains: Annotated[bool, "ablation: chains of other triplets of the batch"] = False
+    blank: Annotated[Blank, "ablation: train and evaluate with this input blanked"] = "none"
+    captions: Annotated[
+        TrainCaptions, "FashionIQ: clip4cir draws both captions in either order or one alone; and joins both"
+    ] = "clip4cir"
+    hard_negatives: Annotated[int, "CIRR: so many look-alikes of each row as further wrong images"] = 0
+    weights: Annotated[
+        str, "how often each dataset is drawn, e.g. cirr=1,fashioniq=2; empty: by its rows"
+    ] = ""
+    cpu_bf16: Annotated[bool, "products in bfloat16 on the CPU: half the time where the CPU knows it"] = False
+    hold_out: Annotated[bool, "leave out the tenth of the references that learning rates are chosen on"] = (
+        False
+    )
+    save_every: Annotated[int, "steps between checkpoints that an interrupted run goes on from"] = 100
+    seed: Annotated[int, "of the order of rows and of dropout"] = 0
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch", "chunk", "learning_rate", "clip", "save_every")

@@ -61,7 +61,8 @@ class Row(BaseModel):
         description="the same a caption claim (empty where the whole was sure)"
     )
     p_match: float | None = Field(
-        description="verifier: probability that the conclusion describes the target"
+        description="probability that the whole conclusion describes the target; below .95 it only says that "
+        "something differs, be it unmentioned by the text, so it has no threshold unless one is given"
     )
     p_edits: float | None = Field(
         description="least probability over the edits that the target shows what the edit leads to"
@@ -70,7 +71,8 @@ class Row(BaseModel):
         description="share of the conclusion's claims about kept things that the target does not belie"
     )
     claim_match: tuple[float, ...] = Field(
-        description="a conclusion claim each: its probability on the target, of the narrowest question asked"
+        description="a conclusion claim each: its probability on the target by the narrowest question asked, "
+        "p_match save for kept claims where p_match is below .95 (asked in halves, then one by one)"
     )
     round_trip: float | None = Field(
         description="share of the target when an image-text encoder compares it with look-alikes"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
+from huggingface_hub import try_to_load_from_cache
 
 from annotate.doctor import Finding, doctor, shown
 from annotate.settings import RunSettings, resolve
@@ -126,6 +128,63 @@ def test_a_gpu_that_the_cpu_build_leaves_idle_is_a_warning(
     findings = doctor(settings(tmp_path, teacher=model, teacher_python=python))
     assert about(findings, "GPU: NVIDIA H200, 143771 MiB").level == "ok"
     assert about(findings, "leaves the GPU idle").level == "warn"
+
+
+def hub_cache(folder: Path, monkeypatch: pytest.MonkeyPatch, *weights: str) -> Path:
+    """A Hugging Face cache with one model of three weight files, of which some have been downloaded."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(folder))
+    snapshot = folder / "hub" / "models--some--model" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "hub" / "models--some--model" / "refs").mkdir()
+    (folder / "hub" / "models--some--model" / "refs" / "main").write_text("a" * 40)
+    (snapshot / "config.json").write_text("{}")
+    index = {"weight_map": {f"layer{number}": f"{number}.safetensors" for number in range(3)}}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in weights:
+        blob = folder / "hub" / "models--some--model" / "blobs" / name
+        blob.parent.mkdir(exist_ok=True)
+        with blob.open("wb") as file:
+            file.truncate(100_000_000)  # sparse
+        (snapshot / f"{name}.safetensors").symlink_to(blob)
+    return folder / "hub"
+
+
+def hub_finding(tmp_path: Path, python: Path, name: str = "some/model") -> Finding:
+    return about(doctor(settings(tmp_path, teacher=name, teacher_python=python)), f"teacher {name} is")
+
+
+def test_a_hub_model_in_the_cache_is_there(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = hub_cache(tmp_path / "hf", monkeypatch, "0", "1", "2")
+    assert hub_finding(tmp_path, python) == Finding(
+        "ok", f"teacher some/model is in {cache}, 0.3 GB of weights"
+    )
+    theirs = try_to_load_from_cache("some/model", "1.safetensors", cache_dir=cache)
+    assert isinstance(theirs, str), "the layout is no longer that of huggingface_hub"
+
+
+@pytest.mark.parametrize("weights", [(), ("0", "2")])
+def test_a_hub_model_that_would_be_downloaded_is_said_not_to_be_there(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch, weights: tuple[str, ...]
+) -> None:
+    cache = hub_cache(tmp_path / "hf", monkeypatch, *weights)
+    part = " (2 of 3 weight files are)" if weights else ""
+    finding = hub_finding(tmp_path, python)
+    assert (finding.level, finding.what) == ("warn", f"teacher some/model is not in {cache}{part}")
+    assert "downloads it" in finding.cure
+    assert hub_finding(tmp_path, python, "no/such-model").level == "warn"
+
+
+def test_a_hub_model_that_may_not_be_downloaded_is_a_failure(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_cache(tmp_path / "hf", monkeypatch)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    finding = hub_finding(tmp_path, python)
+    assert finding.level == "fail" and "HF_HUB_OFFLINE" in finding.what
 
 
 def test_findings_are_printed_a_line_each() -> None:

@@ -50,13 +50,15 @@ def score_words(row: Row, thresholds: Mapping[str, float]) -> str:
 
 
 def decisive_scores(row: Row, thresholds: Mapping[str, float]) -> str:
-    """Of an accepted row the score that is least above its threshold, else those below theirs."""
+    """Of an accepted row the two scores that are least above their thresholds, else those below theirs.
+
+    A threshold of 1 leaves nothing above it, so that score is the same for every accepted row.
+    """
     found = {name: value for name in thresholds if (value := getattr(row, name)) is not None}
-    if not found:
-        return ""
     below = [name for name, value in found.items() if value < thresholds[name]]
-    nearest = min(found, key=lambda name: found[name] - thresholds[name])
-    chosen = below if row.verdict == "rejected" else [nearest]
+    telling = [name for name in found if thresholds[name] < 1] or list(found)
+    nearest = sorted(telling, key=lambda name: found[name] - thresholds[name])[:2]
+    chosen = below if row.verdict == "rejected" else nearest
     words = (f"{name} {found[name]:.3f} (threshold {thresholds[name]:g})" for name in chosen[:2])
     return ", ".join(words) + (f" and {len(chosen) - 2} more" if len(chosen) > 2 else "")
 
@@ -70,6 +72,20 @@ def cost_words(manifest: Manifest) -> str:
     each = ", ".join(f"{name} {requests / judged:.1f}" for name, requests in manifest.costs.items())
     kept = f", {total / manifest.counts.accepted:.1f} a kept row" if manifest.counts.accepted else ""
     return f"{total / judged:.1f} check requests a triplet ({each}){kept}"
+
+
+def threshold_words(manifest: Manifest) -> str:
+    """The thresholds in force as THRESHOLDS= takes them."""
+    return ", ".join(f"{name}={least:g}" for name, least in manifest.thresholds.items())
+
+
+def left_out_words(manifest: Manifest) -> str:
+    """How many rows were left out, and how often each reason stands there: a row may have several."""
+    rows = manifest.counts.rejected + manifest.counts.quarantined
+    named = sorted(manifest.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
+    total = sum(manifest.reasons.values())
+    several = "" if total == rows else f", {total:,} reasons"
+    return f"{rows:,} rows{several}: " + ", ".join(f"{code} {count:,}" for code, count in named)
 
 
 def precision_words(manifest: Manifest) -> str:

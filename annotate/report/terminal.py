@@ -13,8 +13,10 @@ from annotate.report.chain import (
     cost_words,
     decisive_scores,
     labelled,
+    left_out_words,
     precision_words,
     reason_lines,
+    threshold_words,
 )
 from annotate.text import plain
 from schemas.manifest import Manifest
@@ -86,8 +88,8 @@ def _head(manifest: Manifest, width: int) -> list[str]:
         f"+ {counts.rejected:,} rejected + {counts.quarantined:,} quarantined"
     ]
     if manifest.reasons:
-        named = sorted(manifest.reasons.items(), key=lambda entry: (-entry[1], entry[0]))
-        lines += labelled("left out", ", ".join(f"{code} {count:,}" for code, count in named), width, 2)
+        lines += labelled("left out", left_out_words(manifest), width, 2)
+    lines += labelled("thresholds", threshold_words(manifest), width, 2)
     if cost := cost_words(manifest):
         lines += labelled("cost", cost, width, 2)
     if manifest.precision is not None:

@@ -28,6 +28,30 @@ def test_a_folder_that_is_no_runs_gets_no_lock(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "nothing").exists()
 
 
+def test_without_an_out_the_folders_that_could_be_meant_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["select", "--out", ""]) == 2  # what `make select` passes on
+    line = capsys.readouterr().err
+    assert line.startswith("error: no OUT is given; give OUT=outputs/…") and "run annotate first" in line
+    for name in ("cirr-train", "user-cirr-val", "soak"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+    for name in ("cirr-train", "user-cirr-val"):
+        (tmp_path / "outputs" / name / "manifest.json").write_text("{}")
+    for words in (["select"], ["select", "--out", "outputs/soak"]):
+        assert main(words) == 2
+        line = capsys.readouterr().err
+        assert len(line.splitlines()) == 1
+        assert "(there are outputs/cirr-train, outputs/user-cirr-val)" in line
+    assert line.startswith("error: outputs/soak holds no manifest.json; give OUT=outputs/…")
+
+
+def test_help_takes_no_example_for_a_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["select", "--help"])
+    assert "p_match" not in capsys.readouterr().out
+
+
 def test_the_report_follows_the_verdicts(roots: dict[str, Path], fault_server: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "5"]

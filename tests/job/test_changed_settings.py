@@ -1,16 +1,20 @@
-"""A changed setting says before it asks how many requests that costs and why; unchanged answers are kept."""
+"""A changed setting says before it asks how many requests that costs and why, and what it changes in OUT."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from annotate.cli import main
 from annotate.shards.pending import Pending
+from annotate.shards.publish import read_manifest
 from annotate.telling import cost_words
-from bench.driving import fault_server, stats, write_world
+from bench.driving import fault_server, rows_of, stats, write_world
+from schemas.manifest import Precision
 
+Run = Callable[..., str]
 CANARY = 4  # requests of the canary
 
 
@@ -63,3 +67,62 @@ def test_exactly_what_depends_on_a_changed_setting_is_asked_again(
         now = stats(url)["requests"]
     assert reason in said, said
     assert now - before == (asked and asked + CANARY)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """`run(**settings)`: a run on one OUT of 10 triplets, judged by form and coherence; what it said."""
+    world = write_world(tmp_path / "world", 10)
+    with fault_server() as url:
+
+        def go(**settings: object) -> str:
+            given = {"dataset": "cirr", "root": world, "out": tmp_path / "out", "runner": "local"}
+            given |= {"teacher_url": f"{url}/ok/v1", "teacher_model": "test", "checks": "form,coherence"}
+            flags = given | settings
+            words = [w for name, v in flags.items() for w in (f"--{name.replace('_', '-')}", str(v))]
+            assert main(["run", *words]) == 0
+            return capsys.readouterr().err
+
+        yield go
+
+
+def test_a_run_that_changes_the_thresholds_of_out_says_so_before_it_does(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert "was selected" not in run()
+    assert main(["select", "--out", str(out), "--thresholds", "form=0.5"]) == 0
+    said = capsys.readouterr().err
+    assert f"{out} was selected with form=1; this run uses form=0.5\n" in said
+    said = run()
+    note = f"{out} was selected with form=0.5; this run uses form=1; THRESHOLDS=form=0.5 keeps the former\n"
+    assert note in said and said.index(note) < said.index("publishing")
+    assert "was selected" not in run()
+    assert f"{out} was selected with form=1; this run uses form=0.5\n" in run(thresholds="form=0.5")
+    assert "was selected" not in run(thresholds="form=0.5")
+
+
+def test_a_run_that_takes_a_promised_precision_away_says_how_it_comes_back(run: Run, tmp_path: Path) -> None:
+    run()
+    promise = Precision(
+        promised=0.9, estimate=1, low=0.9, high=1, confidence=0.95, kept_labels=9, method="m", labels="l"
+    )
+    manifest = read_manifest(tmp_path / "out").model_copy(update={"precision": promise})
+    (tmp_path / "out" / "manifest.json").write_text(manifest.model_dump_json())
+    back = f"promises no precision; `make select OUT={tmp_path / 'out'} PRECISION=0.9` brings it back"
+    assert f"promised a precision of 0.9; this run {back}" in run()
+
+
+def test_a_smaller_limit_says_how_many_rows_stay_and_that_no_answer_is_lost(run: Run, tmp_path: Path) -> None:
+    assert "this run keeps" not in run()
+    said = run(limit=4)
+    note = f"{tmp_path / 'out'} holds 10 triplets; this run keeps 4 of them in the Parquet files; the journal"
+    assert note in said and said.index(note) < said.index("publishing")
+    assert len(rows_of(tmp_path / "out")) == 4
+    again = run()
+    assert "this run keeps" not in again and "everything has been answered" in again
+    run(limit=4)
+    drawn = rows_of(tmp_path / "out")
+    said = run(limit=4, seed=3)
+    kept = len(drawn.keys() & rows_of(tmp_path / "out").keys())
+    assert kept < 4 and f"holds 4 triplets; this run keeps {kept} of them" in said

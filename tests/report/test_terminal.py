@@ -12,8 +12,9 @@ import pytest
 from annotate.errors import OutputError, UsageError
 from annotate.inspect_triplet import inspect, near_matches
 from annotate.report import final_screen, pick_examples
+from annotate.report.chain import decisive_scores
 from annotate.report.terminal import MAX_LINES
-from annotate.selection import REASONS
+from annotate.selection import DEFAULT_THRESHOLDS, REASONS
 
 Fixture = Callable[..., Any]
 PATHS = [("results", "outputs/cirr-train"), ("report", "outputs/cirr-train/report.html")]
@@ -29,7 +30,8 @@ def test_final_screen_shows_counts_one_example_each_paths_and_next_steps(tmp_pat
     screen = final_screen(three, pick_examples(tmp_path), PATHS, NEXT)
     for words in (
         "cirr/train: 3 triplets = 1 accepted + 1 rejected + 1 quarantined",
-        "missing_image 1, target_mismatch 1",
+        "left out    2 rows: missing_image 1, target_mismatch 1\n",
+        "thresholds  p_match=0.95\n",
         "accepted: cirr/train/1, p_match 0.990 (threshold 0.95)",
         '"make the ball blue"',
         "red ball, sand background",
@@ -43,6 +45,28 @@ def test_final_screen_shows_counts_one_example_each_paths_and_next_steps(tmp_pat
         assert words in screen, words
 
 
+def test_final_screen_counts_rows_left_out_and_says_that_their_reasons_are_more(
+    tmp_path: Path, make_row: Fixture, rejected: Fixture, publish: Fixture
+) -> None:
+    twice = ("target_mismatch", "edit_not_shown")
+    manifest = publish([make_row(1), rejected(2, reasons=twice), rejected(3)])
+    screen = final_screen(manifest, pick_examples(tmp_path), [], [])
+    assert "left out    2 rows, 3 reasons: target_mismatch 2, edit_not_shown 1\n" in screen
+
+
+def test_an_accepted_row_shows_its_weakest_scores_and_none_that_every_accepted_row_has(
+    make_row: Fixture, rejected: Fixture
+) -> None:
+    thresholds = {"form": 1.0, "p_covers": 0.5, "p_grounded": 0.5, "p_edits": 0.9, "kept_share": 0.5}
+    scores = {"form": 1.0, "p_covers": 0.97, "p_grounded": 0.61, "p_edits": 0.95, "kept_share": 1.0}
+    assert decisive_scores(make_row(1, **scores), thresholds) == (
+        "p_edits 0.950 (threshold 0.9), p_grounded 0.610 (threshold 0.5)"
+    )
+    assert decisive_scores(make_row(1, form=1.0), {"form": 1.0}) == "form 1.000 (threshold 1)"
+    assert decisive_scores(make_row(1), {"form": 1.0}) == ""
+    assert decisive_scores(rejected(1, form=0.5, p_covers=0.9), thresholds) == "form 0.500 (threshold 1)"
+
+
 def test_final_screen_stays_one_screen_whatever_the_rows_say(
     tmp_path: Path, make_row: Fixture, rejected: Fixture, quarantined: Fixture, publish: Fixture
 ) -> None:
@@ -52,6 +76,7 @@ def test_final_screen_stays_one_screen_whatever_the_rows_say(
         [make_row(1, **long), rejected(2, **long), quarantined(3, modification="word " * 900)],
         status="incomplete",
         teacher_sees_target=True,
+        thresholds=dict(DEFAULT_THRESHOLDS),
     )
     screen = final_screen(manifest, pick_examples(tmp_path), PATHS * 2, NEXT * 4)
     lines = screen.splitlines()

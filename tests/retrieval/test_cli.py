@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from retrieval.__main__ import main
+from retrieval.__main__ import main, parser
 from tests.retrieval import tiny_models, tiny_world
 
 pytestmark = pytest.mark.slow
@@ -240,6 +241,23 @@ def test_a_gpu_that_is_absent_is_refused(
 ) -> None:
     assert main(["train", "--data", str(world / "out"), "--out", str(tmp_path), "--device", "cuda"]) == 2
     assert "there is no GPU here" in capsys.readouterr().err
+
+
+def test_every_option_of_every_command_has_a_help_line_of_its_own() -> None:
+    commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    for name, command in commands.items():
+        for action in command._actions:
+            words = (action.help or "").partition("[")[0].strip()
+            assert len(words) > 5, f"{name} {action.option_strings}"
+
+
+def test_help_shows_what_is_taken_and_where_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, folder in (("train", "outputs/train]"), ("train-eval", "outputs/train-eval]")):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert folder in shown
+        assert "--steps STEPS optimiser steps [300; the sample's base: 160]" in shown
 
 
 def test_the_plan_counts_the_real_model_without_building_it(capsys: pytest.CaptureFixture[str]) -> None:

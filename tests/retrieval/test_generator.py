@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,43 @@ def test_a_picture_that_is_gone_is_named(url: str, asked: list[tuple[Path, str]]
 def test_a_server_that_is_not_there_is_refused_by_the_flag_s_name() -> None:
     with pytest.raises(UsageError, match=r"--generator-url http://127\.0\.0\.1:9"):
         open_generator("http://127.0.0.1:9/v1")
+
+
+@pytest.mark.parametrize("fault", ["hang", "http500", "http429", "reset"])
+def test_a_server_that_writes_nothing_is_given_up_after_the_patience(
+    url: str, asked: list[tuple[Path, str]], fault: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(InputError) as refused:
+        Generator(f"{url}/{fault}/v1", "m", patience=1.0).write(asked, RECIPE, 64)
+    assert time.monotonic() - began < 10
+    assert "\n" not in str(refused.value) and url in str(refused.value)
+    assert refused.value.exit_status == 2
+
+
+def test_a_server_that_dies_is_given_up_after_the_patience(asked: list[tuple[Path, str]]) -> None:
+    with pytest.raises(InputError, match=r"no chain for 1 s: it is gone, .*--generator-patience"):
+        Generator("http://127.0.0.1:9/v1", "m", patience=1.0).write(asked, RECIPE, 64)
+
+
+def test_a_server_that_is_slow_but_writes_is_waited_for(
+    url: str, asked: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.generator.CONCURRENCY", 1)  # six times the .3 s of a slow answer
+    began = time.monotonic()
+    assert len(Generator(f"{url}/slow/v1", "m", patience=1.0).write(asked, RECIPE, 64)) == 6
+    assert time.monotonic() - began > 1.0, "longer in all than the patience, which counts from the last chain"
+
+
+def test_a_server_that_refuses_for_good_is_one_line_and_exit_2(
+    url: str, asked: list[tuple[Path, str]]
+) -> None:
+    with pytest.raises(InputError, match="--generator-url: teacher ") as refused:
+        Generator(f"{url}/http404/v1", "m").write(asked, RECIPE, 64)
+    assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_patience_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="--generator-patience"):
+        open_generator("http://127.0.0.1:9/v1", seconds)

@@ -1,0 +1,103 @@
+"""What is given to make arrives or is refused: a variable that nothing reads starts nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from annotate.settings.declared import PREFIX, SETTINGS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`make` in the checkout, as from a shell where no make and no setting is around."""
+    clean = {
+        name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", PREFIX))
+    }
+    return subprocess.run(
+        ["make", "--no-print-directory", *words],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def in_recipes(tmp_path: Path, variable: str, *words: str, **environment: str) -> str:
+    """What a recipe of the Makefile finds in its environment."""
+    more = tmp_path / "show.mk"
+    more.write_text("show:\n\t@printenv " + variable + " || true\n")
+    shown = make("-f", "Makefile", "-f", str(more), "show", *words, **environment)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout.rstrip("\n")
+
+
+def test_make_knows_every_declared_setting_and_no_other() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    found = re.search(r"^SETTINGS := (.*)$", makefile, re.MULTILINE)
+    assert found is not None and sorted(found[1].split()) == sorted(each.variable for each in SETTINGS)
+
+
+@pytest.mark.parametrize("name", [setting.variable for setting in SETTINGS])
+def test_a_setting_given_to_make_reaches_the_command_line(name: str, tmp_path: Path) -> None:
+    assert in_recipes(tmp_path, PREFIX + name, f"{name}=given") == "given"
+
+
+def test_a_value_arrives_letter_by_letter(tmp_path: Path) -> None:
+    odd = "/data/my $HOME (1) #2, 'x'"
+    assert in_recipes(tmp_path, "CIR_ROOT", f"ROOT={odd}") == odd
+
+
+def test_the_environment_may_give_settings_by_either_name(tmp_path: Path) -> None:
+    assert in_recipes(tmp_path, "CIR_DATASET", CIR_DATASET="circo") == "circo"
+    assert in_recipes(tmp_path, "CIR_LIMIT", LIMIT="30") == "30"
+
+
+def test_another_program_s_port_is_not_ours(tmp_path: Path) -> None:
+    assert in_recipes(tmp_path, "CIR_PORT", PORT="8080") == ""
+    assert in_recipes(tmp_path, "CIR_TIMEOUT", TIMEOUT="5") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("LIMT=30", "LIMT is no variable of this Makefile; did you mean LIMIT?"),
+        ("limit=30", "limit is no variable of this Makefile; did you mean LIMIT?"),
+        ("TRESHOLDS=p_edits=0.9", "did you mean THRESHOLDS?"),
+        ("ABLATION=0", "did you mean ABLATIONS?"),
+        ("QQQQ=1", "QQQQ is no variable of this Makefile; `make help` lists them"),
+        ("A'B=1", "A'B is no variable"),
+    ],
+)
+def test_an_unknown_variable_stops_before_anything_starts(given: str, words: str) -> None:
+    stopped = make("-n", "annotate", given)
+    assert stopped.returncode == 2 and stopped.stdout == ""
+    assert words in stopped.stderr and len(stopped.stderr.splitlines()) == 1
+
+
+def test_every_variable_that_a_recipe_reads_may_be_given() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipes = makefile[makefile.index("\nsetup:") :]
+    read = set(re.findall(r"\$\(([A-Z_]+)\)", recipes))
+    assert {"PRECISION", "ABLATIONS", "ROWS", "DATA", "TEACHER_VENV"} <= read
+    assert make("-n", "help", *(f"{name}=1" for name in read)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["TEACHER_REQUIREMENTS=my.txt", "PIP_EXTRA_INDEX_URL=https://x", "CUDA_VISIBLE_DEVICES=1", "HF_HOME=/x"],
+)
+def test_what_pip_vllm_and_the_hub_read_passes(given: str) -> None:
+    assert make("-n", "annotate", given).returncode == 0
+
+
+def test_a_teacher_python_of_one_s_own_needs_no_teacher_environment() -> None:
+    assert "teacher.environment" in make("-n", "annotate").stdout
+    assert "teacher.environment" not in make("-n", "annotate", "TEACHER_PYTHON=/opt/vllm/bin/python").stdout
