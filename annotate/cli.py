@@ -12,8 +12,9 @@ from pathlib import Path
 
 from annotate.errors import CirError, RunIncomplete, UsageError
 from annotate.images import ImageStore
-from annotate.job import Prepared, annotate, prepare, run_locally, sample_root_missing
+from annotate.job import annotate, run_locally
 from annotate.locks import hold_lock
+from annotate.preparing import Prepared, prepare, sample_root_missing
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples, stored_pictures, write_report
 from annotate.settings import (

@@ -7,38 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from annotate.checks import Check, choose, measured
-from annotate.checks.duplicates import with_notes
-from annotate.datasets import (
-    annotation_digest,
-    check_missing,
-    find_images,
-    load_aspects,
-    load_triplets,
-    other_splits,
-)
-from annotate.datasets.layouts import FoundImages
 from annotate.errors import OutputError, RunIncomplete
 from annotate.files import remove_leftovers
 from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
+from annotate.preparing import Prepared, changes_of
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
-from annotate.report.rows import all_ids
-from annotate.selection import checked_thresholds, defaults_for
-from annotate.settings import Configuration, RunSettings, published_settings
+from annotate.settings import RunSettings
 from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
-from annotate.shards.plan import Job, Plan, Shard, claim_out, make_plan
+from annotate.shards.plan import Shard, claim_out
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
-from annotate.shards.run import LOOKALIKE_CHECKS, ShardResult, Tools, run_shard
+from annotate.shards.run import ShardResult, Tools, run_shard
 from annotate.stages import Writer
 from annotate.stopping import Drain, Signals
 from annotate.teacher.client import Stats
@@ -49,9 +37,7 @@ from annotate.telling import (
     Teller,
     Watch,
     cost_words,
-    dropped_words,
     size_words,
-    threshold_words,
     wait_words,
 )
 from schemas.manifest import Manifest
@@ -62,50 +48,6 @@ SHARDS_AT_ONCE = 2  # while the last triplets of one shard finish, the next one 
 
 RunShard = Callable[[Shard], Awaitable[ShardResult]]
 RunShards = Callable[[Sequence[Shard], RunShard], Awaitable[list[ShardResult]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a run will do, as far as files and folders say; nothing written, nothing asked."""
-
-    settings: RunSettings
-    shown: Mapping[str, str]
-    plan: Plan
-    images: FoundImages
-    aspects: tuple[str, ...]
-    thresholds: Mapping[str, float]
-    checks: tuple[Check, ...]
-
-
-def prepare(configuration: Configuration) -> Prepared:
-    """Read the annotation files, find the images, make the plan. Raises `InputError` and `UsageError`."""
-    settings = configuration.run
-    given = checked_thresholds(dict(settings.thresholds)) if settings.thresholds else {}
-    checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
-    thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
-    where = (settings.dataset, settings.split, settings.root, settings.category)
-    triplets = with_notes(load_triplets(*where), other_splits(*where))
-    job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
-    plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
-    names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
-    images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
-    check_missing(images, allow=settings.allow_missing)
-    images = _with_lookalikes(images, plan, settings, checks)
-    aspects = load_aspects(settings.dataset, settings.root)
-    shown = published_settings(configuration)
-    return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
-
-
-def _with_lookalikes(
-    images: FoundImages, plan: Plan, settings: RunSettings, checks: Sequence[Check]
-) -> FoundImages:
-    """Also the other members of the subsets, where a check asks about them; a missing one counts for nothing:
-    the check does without it."""
-    if not any(check.name in LOOKALIKE_CHECKS for check in checks):
-        return images
-    names = dict.fromkeys(n for t in plan.triplets for n in t.subset if n not in images.paths)
-    found = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
-    return replace(images, paths={**found.paths, **images.paths})
 
 
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
@@ -153,7 +95,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             return manifest
 
         watch.say(size_words(plan, prepared.images))
-        for line in await asyncio.to_thread(_changes, prepared):
+        for line in await asyncio.to_thread(changes_of, prepared):
             watch.say(line)
         async with open_encoder(settings, api_key, images, tools.encoder) as embed:
             if embed is not None:
@@ -185,21 +127,6 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
     return manifest
-
-
-def _changes(prepared: Prepared) -> list[str]:
-    """What this run will change in the results that OUT holds, for people who did not mean it."""
-    out, planned = prepared.settings.out, {triplet.triplet_id for triplet in prepared.plan.triplets}
-    try:
-        before, held = read_manifest(out), all_ids(out)
-    except OutputError:  # nothing there that could be missed
-        return []
-    given = bool(prepared.settings.thresholds)
-    lines = (
-        threshold_words(out, before, prepared.thresholds, given),
-        dropped_words(out, len(held), sum(name in planned for name in held)),
-    )
-    return [line for line in lines if line]
 
 
 def _publish_early(
@@ -293,8 +220,3 @@ async def _teacher(
 
 async def _never_asked(request: Request) -> NoReturn:
     raise RuntimeError(f"a {request.stage} request was not counted as still to be asked")
-
-
-def sample_root_missing(settings: RunSettings) -> bool:
-    """Whether the default root, the rendered sample, has yet to be written."""
-    return settings.source == "sample" and not Path(settings.root).exists()

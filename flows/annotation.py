@@ -30,7 +30,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
 from annotate.errors import RunIncomplete
-from annotate.job import SHARDS_AT_ONCE, Prepared, RunShard, annotate, prepare
+from annotate.job import SHARDS_AT_ONCE, RunShard, annotate
+from annotate.preparing import Prepared, prepare
 from annotate.report import pick_examples
 from annotate.settings import Configuration, api_key, resolve, shown_value
 from annotate.shards.plan import Shard
