@@ -22,13 +22,26 @@ MODELS = Path(__file__).resolve().parent.parent / "sample" / "models"
 BASE = MODELS / "base"
 CLIP = MODELS / "clip"
 
-# For the embedded base alone: it is so small that all of it but the vision tower is trained.
+
+def cpu_knows_bf16(about: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies bfloat16 itself; one that does not is slower with it than without."""
+    try:
+        return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", about.read_text()) is not None
+    except OSError:
+        return False
+
+
+# For the embedded base alone: it is so small that all of it but the vision tower is trained. Reading requests
+# takes it many small steps, and a contrast of full weight drowns them (docs/results.md).
 TINY: Mapping[str, Any] = {
     "tuning": "frozen_tower",
-    "learning_rate": 1e-3,
-    "batch": 32,
-    "steps": 160,
-    "save_every": 40,
+    "learning_rate": 2e-3,
+    "batch": 16,
+    "steps": 640,
+    "lambda_info": 0.1,
+    "hard_negatives": 1,
+    "cpu_bf16": cpu_knows_bf16(),
+    "save_every": 160,
 }
 TINY_CHAIN = 224  # tokens; the longest chain of the sample has some 170
 
