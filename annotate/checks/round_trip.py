@@ -9,13 +9,13 @@ generated data (Alberti et al., ACL 2019) with CLIP's scaled cosine (Radford et 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 
 from annotate.checks.check import Check, Evidence, Findings
 from annotate.stages import prompt_digest
 from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Ask, Picture, Reply, Request, Turn
 from annotate.teacher.retry import Unanswered
+from annotate.text import parse_json
 
 SCALE = 100.0
 """CLIP's logit scale at the end of its training."""
@@ -51,7 +51,7 @@ def encode_request(evidence: Evidence, text: str, picture: Picture | None) -> Re
 
 def _vector(reply: Reply) -> list[float]:
     try:
-        vector = [float(value) for value in json.loads(reply.text)]
+        vector = [float(value) for value in parse_json(reply.text)]
     except (ValueError, TypeError, OverflowError) as error:
         raise Unanswered("no_answer", f"the encoder gave no vector: {reply.text[:80]!r}") from error
     if not vector or not all(map(math.isfinite, vector)):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from annotate.errors import InputError
+from annotate.text import parse_json
 
 MAX_FILE_BYTES = 1 << 30
 AGAIN = "mend it or download the file again"
@@ -52,13 +53,11 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        value = json.loads(text, object_pairs_hook=_no_key_twice)
+        value = parse_json(text, pairs=_no_key_twice)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise InputError(f"{path}: broken JSON at {where}: {error.msg}; {AGAIN}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply to be an annotation file; {AGAIN}") from error
-    except ValueError as error:  # a key twice, an integer of thousands of digits
+    except ValueError as error:  # nested too deeply, a key twice, an integer of thousands of digits
         raise InputError(f"{path}: {str(error)[:200]}; {AGAIN}") from error
     return _without_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
 

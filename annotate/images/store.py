@@ -22,6 +22,7 @@ from annotate.errors import OutputError, UsageError
 from annotate.files import write_atomic
 from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.teacher.request import Picture
+from annotate.text import parse_json
 
 MAX_FILE_BYTES = 64 << 20
 ENCODED_KEPT = 64
@@ -157,7 +158,7 @@ def read_source(path: Path) -> bytes:
 def _raise_remembered(path: Path) -> None:
     """Raise the outcome of an earlier attempt, unless another Pillow made it or the note is damaged."""
     try:
-        outcome = json.loads(path.read_bytes())
+        outcome = parse_json(path.read_bytes())
         code, detail, pillow = (str(outcome[key]) for key in ("code", "detail", "pillow"))
     except (OSError, ValueError, KeyError, TypeError):
         return
