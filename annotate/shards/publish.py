@@ -33,7 +33,7 @@ from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for
 from annotate.shards.plan import Plan
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
-from schemas.manifest import Counts, Manifest, Precision, PublishedFile
+from schemas.manifest import Counts, Manifest, Precision, PublishedFile, Writing
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("accepted",),
@@ -62,6 +62,7 @@ class Origin:
     thresholds: Mapping[str, float]
     checks: tuple[str, ...]
     costs: Costs
+    writing: Writing
 
 
 def _unchanged(table: pa.Table) -> pa.Table:
@@ -92,6 +93,7 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         teacher_sees_target=origin.writer.sees_target,
         prompts={name: prompt.digest for name, prompt in sorted(origin.writer.prompts.items())},
         prompt_version=prompt_version(dict(origin.writer.prompts)),
+        writing=origin.writing,
         thresholds=dict(origin.thresholds),
         checks=origin.checks,
         costs=_costs(origin),
