@@ -6,10 +6,11 @@ replaced first, because an escaped page may still be copied into a terminal.
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 MAX_DEPTH = 64
 """Levels of a parsed text: ours have about ten; what walks a value by recursion ends below 1,000."""
@@ -44,6 +45,14 @@ def refuse_depth(value: Any) -> None:
             return
     if level:
         raise ValueError("nested too deeply")
+
+
+def take_any_text(*streams: TextIO) -> None:
+    """Make streams show what their encoding lacks as escapes: the name of a file may hold any byte, and a
+    terminal may know no more than ASCII."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def plain(text: str, limit: int | None = None) -> str:

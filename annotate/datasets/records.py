@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from annotate.errors import InputError
 from annotate.text import parse_json
@@ -27,6 +27,9 @@ RelativePath = Annotated[
     str, StringConstraints(pattern=rf"^(?:\./)?{_PART}(?:/{_PART}){{0,16}}$", max_length=1024, strict=True)
 ]
 """Plain names joined by `/`, optionally after `./`."""
+
+RecordId = Annotated[int, Field(ge=0, lt=10**18)]
+"""Far above any: thousands of digits would be cut when published, and two ids might become one."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

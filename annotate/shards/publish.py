@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from annotate.card import dataset_card
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_atomic
 from annotate.prompts import prompt_version
 from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for, verdict
 from annotate.shards.plan import Plan
@@ -150,7 +150,7 @@ def read_manifest(out: Path) -> Manifest:
     """The manifest of a published OUT. Raises `OutputError` when there is none or it is broken."""
     path = out / "manifest.json"
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_regular(path, 64 << 20))
     except FileNotFoundError as error:
         raise OutputError(
             f"{out} holds no manifest.json: nothing is published there; run annotate first"
