@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from annotate.teacher.request import Reply
+from annotate.text import parse_json
 from schemas.answers import Answer
 
 MAX_ERROR = 300
@@ -45,15 +46,13 @@ def read_answer(reply: Reply, model: type[AnswerT], schema_json: str) -> AnswerT
     if not reply.text.strip():
         return Fault("it was empty")
     try:
-        value = json.loads(reply.text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        value = parse_json(reply.text, _without_repeats, _refuse_constant)
         reply.text.encode()
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         return Fault(_bounded(f"it is not JSON: {error.msg} at character {error.pos}"))
     except UnicodeEncodeError:
         return Fault("it holds half of a surrogate pair, which is no character")
-    except RecursionError:
-        return Fault("it is nested too deeply")
     except ValueError as error:
         return Fault(_bounded(f"it is not JSON: {error}"))
     violation = next(iter(_validator(schema_json).iter_errors(value)), None)
@@ -70,7 +69,7 @@ def read_answer(reply: Reply, model: type[AnswerT], schema_json: str) -> AnswerT
 
 @cache
 def _validator(schema_json: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema_json))
+    return Draft202012Validator(parse_json(schema_json))
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

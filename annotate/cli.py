@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from annotate.errors import CirError, RunIncomplete, UsageError
+from annotate.files import usable_path
 from annotate.images import ImageStore
 from annotate.job import annotate, run_locally
 from annotate.locks import hold_lock
@@ -29,15 +30,16 @@ from annotate.settings import values as setting_values
 from annotate.settings.values import Given
 from annotate.shards.publish import read_manifest, rejudge
 from annotate.telling import Watch, threshold_words
-from annotate.text import plain
+from annotate.text import plain, take_any_text
 from schemas.manifest import Manifest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.function
+    take_any_text(sys.stdout, sys.stderr)
     try:
+        arguments = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.function
         return command(arguments)
     except CirError as error:
         print(f"error: {plain(str(error))}", file=sys.stderr)  # it may quote a dataset, a server, a file name
@@ -71,28 +73,36 @@ def _parser() -> argparse.ArgumentParser:
         help="score=least, comma-separated, e.g. p_edits=0.9; the others have their defaults [docs/trust.md]",
     )
     select.add_argument("--precision", type=float, help="use thresholds that were calibrated to keep it")
-    select.add_argument("--calibration", type=Path, help="thresholds.json to use [that of OUT]")
+    select.add_argument("--calibration", type=usable_path, help="thresholds.json to use [that of OUT]")
     select.set_defaults(function=_select)
 
     label = commands.add_parser("label", help="judge a random sample of rows by hand, blind to the verdict")
-    label.add_argument("--out", required=True, type=Path, help="folder of a finished run")
-    label.add_argument("--labels", required=True, type=Path, help="file of judgements, continued if there")
+    label.add_argument("--out", required=True, type=usable_path, help="folder of a finished run")
+    label.add_argument(
+        "--labels", required=True, type=usable_path, help="file of judgements, continued if there"
+    )
     label.add_argument("--person", required=True, help="who judges; several people may share a file")
-    label.add_argument("--count", type=int, default=600, help="rows to draw [600]")
-    label.add_argument("--seed", type=int, default=0, help="of the draw; the same for everybody [0]")
+    label.add_argument("--count", type=_whole("--count", 1, 600), default=600, help="rows to draw [600]")
+    label.add_argument(
+        "--seed", type=_whole("--seed", 0, 1), default=0, help="of the draw; the same for everybody [0]"
+    )
     label.set_defaults(function=_label)
 
     calibrate = commands.add_parser("calibrate", help="thresholds that keep a precision, from labelled rows")
-    calibrate.add_argument("--out", required=True, type=Path, help="folder of a finished run (EARLY_STOP=0)")
-    calibrate.add_argument("--labels", required=True, type=Path, help="file of judgements of its rows")
+    calibrate.add_argument(
+        "--out", required=True, type=usable_path, help="folder of a finished run (EARLY_STOP=0)"
+    )
+    calibrate.add_argument("--labels", required=True, type=usable_path, help="file of judgements of its rows")
     calibrate.add_argument("--precision", type=float, default=0.99, help="least share of right rows [0.99]")
-    calibrate.add_argument("--seed", type=int, default=0, help="of the split into two parts [0]")
+    calibrate.add_argument(
+        "--seed", type=_whole("--seed", 0, 1), default=0, help="of the split into two parts [0]"
+    )
     calibrate.set_defaults(function=_calibrate)
 
     inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
     inspect.add_argument("triplet", help="e.g. cirr/train/12063")
     inspect.add_argument(
-        "--out", type=Path, help="folder of the run [outputs/<dataset>-<split> of the triplet]"
+        "--out", type=usable_path, help="folder of the run [outputs/<dataset>-<split> of the triplet]"
     )
     inspect.set_defaults(function=_inspect)
 
@@ -108,9 +118,15 @@ def _parser() -> argparse.ArgumentParser:
         "journal", help="what the teacher has answered: stats, verify, compact, export"
     )
     journal.add_argument("action", choices=("stats", "verify", "compact", "export"))
-    journal.add_argument("--out", required=True, type=Path, help="folder of the run")
+    journal.add_argument("--out", required=True, type=usable_path, help="folder of the run")
     journal.set_defaults(function=_journal)
     return top
+
+
+def _whole(flag: str, least: int, example: int) -> Callable[[str], int]:
+    """Parser of a whole number, for argparse."""
+    parse = setting_values.whole(least, 2**31 - 1, example)
+    return lambda text: parse(Given(flag, text.strip(), "flag", flag))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -201,9 +217,8 @@ def _select(arguments: argparse.Namespace) -> int:
 
 def _published(given: str) -> Path:
     """The folder to select in. Raises `UsageError`, naming those that could be meant, for none or another."""
-    with suppress(OSError):  # a name too long, a folder closed to us: not there for us
-        if given and (Path(given) / "manifest.json").exists():
-            return Path(given)
+    if given and ((out := usable_path(given)) / "manifest.json").exists():
+        return out
     known = [str(path.parent) for path in sorted(Path("outputs").glob("*/manifest.json"))]
     what = f"{given} holds no manifest.json" if given else "no OUT is given"
     there = f"there are {', '.join(known)}" if known else "there is none in outputs/ yet: run annotate first"
@@ -247,7 +262,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         parts = arguments.triplet.split("/")
         if len(parts) < 3:
             raise UsageError(f"{arguments.triplet}: not a triplet id; it looks like cirr/train/12063")
-        out = Path("outputs") / f"{parts[0]}-{parts[1]}"
+        out = usable_path(f"outputs/{parts[0]}-{parts[1]}")
     print(inspect(out, arguments.triplet))
     return 0
 

@@ -7,7 +7,6 @@ the pictures of the run stand in for them. Every vector is a request like any ot
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from annotate.stages import Writer, prompt_digest
 from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Ask, Picture, Reply, Request, Turn
 from annotate.teacher.retry import Unanswered
+from annotate.text import parse_json
 
 NEIGHBOURS = 5
 """As many as CIRR's subsets have beside the target, the reference among them."""
@@ -33,8 +33,8 @@ def encode_request(encoder: str, writer: Writer, text: str, picture: Picture | N
 def vector_of(reply: Reply) -> list[float]:
     """The numbers of a reply. Raises `Unanswered("no_answer")` when it is no vector."""
     try:
-        vector = [float(value) for value in json.loads(reply.text)]
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        vector = [float(value) for value in parse_json(reply.text)]
+    except (ValueError, TypeError, OverflowError) as error:
         raise Unanswered("no_answer", f"the encoder gave no vector: {reply.text[:80]!r}") from error
     if not vector or not all(map(math.isfinite, vector)):
         raise Unanswered("no_answer", "the encoder gave an empty or infinite vector")

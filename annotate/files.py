@@ -1,12 +1,24 @@
-"""The one atomic write: data, fsync, rename, fsync of the folder. A file is whole or absent."""
+"""The one atomic write: data, fsync, rename, fsync of the folder. A file is whole or absent.
+
+And the one way to look at files that users name: paths that can be looked up, regular files of bounded size.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from annotate.errors import OutputError, UsageError
+
+LONGEST_PATH = 3_000
+"""Bytes; Linux takes 4,095 with all that we put below a folder."""
+LONGEST_NAME = 200
+"""Bytes of one name; Linux takes 255 with all that a temporary file adds."""
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
@@ -50,3 +62,48 @@ def remove_leftovers(folder: Path) -> None:
             if _TEMPORARY.fullmatch(name):
                 with suppress(OSError):
                     (Path(place) / name).unlink()
+
+
+def write_output(path: Path, data: bytes | str) -> None:
+    """`write_atomic` for a file that the user named: what stands in its way is one line (`OutputError`)."""
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or name another place"
+        ) from error
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Contents of a regular file of at most `most` bytes. Raises `OSError`, also for what is no such file: a
+    pipe would be waited for, a device never ends."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as handle:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file")
+        data = handle.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"is larger than {most >> 20:,} MiB")
+    return data
+
+
+def usable_path(text: str) -> Path:
+    """`text` as a path that the system can look up, `~` expanded, whether something lies there or not.
+
+    Raises `UsageError`: a user that is not known, a name longer than any, a folder that may not be entered.
+    """
+    shown = ascii(text[:80])
+    try:
+        path = Path(text).expanduser()
+        if max((len(os.fsencode(part)) for part in path.parts), default=0) > LONGEST_NAME:
+            raise UsageError(f"{shown}…: a name of more than {LONGEST_NAME} bytes; give a shorter path")
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            raise UsageError(f"{shown}…: a path of more than {LONGEST_PATH:,} bytes; give a shorter one")
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except OSError as error:
+        raise UsageError(f"{shown}: cannot be looked up ({error.strerror}); give another path") from error
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(f"{shown} is no usable path ({error}); write it out in full") from error
+    return path

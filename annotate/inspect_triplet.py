@@ -9,7 +9,7 @@ from annotate.errors import UsageError
 from annotate.report import rows
 from annotate.report.chain import LABEL, chain, labelled, reason_lines, score_words
 from annotate.shards.publish import read_manifest
-from annotate.tables import parts
+from annotate.tables import parts, publishable_text
 from annotate.text import plain
 from schemas.manifest import Manifest
 from schemas.row import Row
@@ -26,7 +26,7 @@ def inspect(out: Path, triplet_id: str, width: int = WIDTH) -> str:
     """
     manifest = read_manifest(out)
     files = [path for folder in rows.FOLDERS.values() for path in parts(out, folder)]
-    wanted = triplet_id.strip()
+    wanted = publishable_text(triplet_id.strip())  # as ids are published
     found = next(rows.load(files, [wanted]), None)
     if found is None:
         ids = rows.all_ids(out)

@@ -27,6 +27,7 @@ from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Shard, claim_out
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
 from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.shards.writing import writing_of
 from annotate.stages import Writer
 from annotate.stopping import Drain, Signals
 from annotate.teacher.client import Stats
@@ -158,6 +159,7 @@ def _origin(prepared: Prepared, tools: Tools) -> Origin:
         thresholds=tools.thresholds,
         checks=tuple(check.name for check in tools.checks),
         costs=tools.costs,
+        writing=writing_of(tools),
     )
 
 

@@ -6,48 +6,25 @@ SQLite in WAL mode, synchronous=FULL; one writer thread commits whatever has gat
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import sqlite3
 import threading
-import time
-import zlib
 from concurrent.futures import Future
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from annotate.errors import OutputError
-from annotate.teacher.request import Ask, Reply, Request, canonical_json
+from annotate.teacher.request import Ask, Reply, Request
+from annotate.teacher.stored import COLUMNS, Stored, components_of, connect, prepare, reply_of, stored_row
 
 T = TypeVar("T")
 
 FILE_NAME = "answers.sqlite"
 MOST_PER_COMMIT = 512
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    id INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
-    stage TEXT NOT NULL,
-    model TEXT NOT NULL,
-    prompt TEXT NOT NULL,
-    images BLOB NOT NULL,
-    components TEXT NOT NULL,
-    reply TEXT NOT NULL,
-    checksum INTEGER NOT NULL,
-    created REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_images ON answers (images);
-"""
-VERSION = 1
-_COLUMNS = "digest, stage, model, prompt, images, components, reply, checksum, created"
-
 # Order in which a changed component is named: causes first, what follows from them last.
 _CAUSES = ("model", "prompt", "schema", "choices", "sampling", "images", "image_turns", "conversation")
-
-_Row = tuple[bytes, str, str, str, bytes, str, str, int, float]
 
 
 class Journal:
@@ -62,16 +39,16 @@ class Journal:
         self.path = folder / FILE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._writer = _connect(self.path)
-            _prepare(self._writer)
-            self._reader = _connect(self.path)
+            self._writer = connect(self.path)
+            prepare(self._writer)
+            self._reader = connect(self.path)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"{self.path}: cannot open the journal ({error}); mend its rights or move it away"
             ) from error
         self._reading = threading.Lock()
         self._damaged: set[bytes] = set()
-        self._waiting: queue.SimpleQueue[tuple[_Row, Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Stored, Future[None]] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
         self._thread.start()
@@ -100,30 +77,27 @@ class Journal:
     def get(self, digest: str) -> Reply | None:
         """The stored answer. One whose checksum does not fit is not trusted: it counts as never asked."""
         key = bytes.fromhex(digest)
-        with self._reading:
-            row = self._reader.execute(
-                "SELECT reply, checksum FROM answers WHERE digest = ?", (key,)
-            ).fetchone()
-        if row is None:
+        found = self._read("SELECT reply, checksum FROM answers WHERE digest = ?", (key,))
+        if not found:
             return None
-        if checksum(key, row[0]) != row[1]:
+        try:
+            return reply_of(key, *found[0])
+        except ValueError:
             self._damaged.add(key)
             return None
-        return answer_of(row[0])
 
     async def put(self, request: Request, reply: Reply) -> None:
         """Store an answer; on return it survives a power cut. The first answer to a request stays."""
         if self._closed:
             raise RuntimeError("the journal is closed")
         stored: Future[None] = Future()
-        self._waiting.put((_row(request, reply), stored))
+        self._waiting.put((stored_row(request, reply), stored))
         await _outcome(stored)
 
     @property
     def count(self) -> int:
         """Number of stored answers."""
-        with self._reading:
-            return int(self._reader.execute("SELECT count(*) FROM answers").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM answers")[0][0])
 
     def explain(self, request: Request) -> tuple[str, ...]:
         """Components in which `request` differs from the nearest stored one of its stage and images.
@@ -132,20 +106,28 @@ class Journal:
         at all of this stage. Order: causes first (a changed prompt changes the conversation, too).
         """
         components = {name: value[:16] for name, value in request.components().items()}
-        with self._reading:
-            known = self._reader.execute(
-                "SELECT components FROM answers WHERE images = ? AND stage = ? ORDER BY id DESC LIMIT 64",
-                (bytes.fromhex(components["images"]), request.stage),
-            ).fetchall()
-            if not known:
-                of_stage = self._reader.execute(
-                    "SELECT 1 FROM answers WHERE stage = ? LIMIT 1", (request.stage,)
-                )
-                return ("images",) if of_stage.fetchone() else ("stage",)
-        differs = min((_differing(components, json.loads(text)) for (text,) in known), key=len)
+        known = self._read(
+            "SELECT components FROM answers WHERE images = ? AND stage = ? ORDER BY id DESC LIMIT 64",
+            (bytes.fromhex(components["images"]), request.stage),
+        )
+        if not known:
+            of_stage = self._read("SELECT 1 FROM answers WHERE stage = ? LIMIT 1", (request.stage,))
+            return ("images",) if of_stage else ("stage",)
+        differs = min((_differing(components, text) for (text,) in known), key=len)
         return tuple(
             sorted(differs, key=lambda name: _CAUSES.index(name) if name in _CAUSES else len(_CAUSES))
         )
+
+    def _read(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises `OutputError` for a file that is damaged where it looks."""
+        try:
+            with self._reading:
+                return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"{self.path}: the journal cannot be read ({error}); save what can be read by `python -m "
+                "annotate journal export`, then move it away and run again"
+            ) from error
 
     def leave(self, digest: str) -> None:
         """The request is no longer in flight."""
@@ -174,7 +156,7 @@ class Journal:
                 else:
                     stored.set_exception(failure)
 
-    def _commit(self, rows: list[_Row]) -> OutputError | None:
+    def _commit(self, rows: list[Stored]) -> OutputError | None:
         places = ", ".join("?" * len(rows[0]))
         try:
             self._writer.execute("BEGIN IMMEDIATE")
@@ -184,14 +166,14 @@ class Journal:
                         self._writer.execute("DELETE FROM answers WHERE digest = ?", (row[0],))
                         self._damaged.discard(row[0])
                 self._writer.executemany(
-                    f"INSERT OR IGNORE INTO answers ({_COLUMNS}) VALUES ({places})", rows
+                    f"INSERT OR IGNORE INTO answers ({', '.join(COLUMNS)}) VALUES ({places})", rows
                 )
                 self._writer.execute("COMMIT")
-            except sqlite3.Error:
+            except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, OverflowError) as error:  # also what SQLite has no value for
             return OutputError(
                 f"{self.path}: cannot store answers ({error}); make room or mend rights, then run again"
             )
@@ -248,50 +230,10 @@ async def _outcome(shared: Future[T]) -> T:
     return await asyncio.shield(waiting)
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the table in an empty file, in one transaction; an existing journal is not written to."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version != VERSION:
-        raise sqlite3.DatabaseError(f"it has format {version}, this program writes {VERSION}")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _row(request: Request, reply: Reply) -> _Row:
-    components = {name: value[:16] for name, value in request.components().items()}
-    key, text = bytes.fromhex(request.digest()), json.dumps(asdict(reply), separators=(",", ":"))
-    images = bytes.fromhex(components["images"])
-    return (
-        key,
-        request.stage,
-        request.model,
-        request.prompt_digest,
-        images,
-        canonical_json(components),
-        text,
-        checksum(key, text),
-        time.time(),
-    )
-
-
-def answer_of(text: str) -> Reply:
-    """The reply as it was stored; float by float the same."""
-    values: dict[str, Any] = json.loads(text)
-    values["logprobs"] = tuple((str(letter), float(value)) for letter, value in values["logprobs"])
-    return Reply(**values)
-
-
-def checksum(key: bytes, text: str) -> int:
-    """CRC-32 over digest and stored reply; SQLite guards its log by checksums, but not its main file."""
-    return zlib.crc32(text.encode("utf-8", "surrogatepass"), zlib.crc32(key))
-
-
-def _differing(one: dict[str, str], other: dict[str, str]) -> tuple[str, ...]:
+def _differing(one: dict[str, str], stored: Any) -> tuple[str, ...]:
+    """Names of what differs; everything does from components that are damaged."""
+    try:
+        other = components_of(stored)
+    except ValueError:
+        other = {}
     return tuple(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

@@ -9,15 +9,19 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from annotate.errors import OutputError
 from annotate.files import atomic_path
-from annotate.journal import FILE_NAME, answer_of, checksum
+from annotate.journal import FILE_NAME
 from annotate.locks import hold_lock
-from annotate.text import plain
+from annotate.teacher.stored import COLUMNS, LATEST, Stored, connect, row_problem
+from annotate.text import parse_json, plain
+
+_FILE = "the file is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +47,25 @@ def stats(folder: Path) -> str:
 
 
 def verify(folder: Path) -> str:
-    """One line when all is well. Raises `OutputError` naming the first problem and how many there are."""
+    """One line when all is well. Raises `OutputError` naming the first problem, how many, and the cure."""
     problems = problems_of(folder)
     if problems:
-        raise OutputError(f"{folder / FILE_NAME}: {len(problems)} problem(s), the first: {problems[0]}")
+        cure = "`journal compact` drops damaged answers, and the next run asks them again"
+        if any(problem.startswith(_FILE) for problem in problems):
+            cure = "`journal export` saves what can be read; then move it away"
+        found = f"{len(problems)} problem(s), the first: {plain(problems[0], 300)}"
+        raise OutputError(f"{folder / FILE_NAME}: {found}; {cure}")
     return f"{read_stats(folder).answers} answers, none damaged"
 
 
 def export(folder: Path) -> str:
-    """All answers to OUT/journal/answers.jsonl."""
+    """All answers to OUT/journal/answers.jsonl; says how many are damaged and left out."""
     path = folder / "answers.jsonl"
-    return f"{export_to(folder, path)} answers written to {path}"
+    written, damaged, problem = export_to(folder, path)
+    lines = [f"{written} answers written to {path}"]
+    lines += [f"{damaged} damaged ones left out"] if damaged else []
+    lines += [f"the rest cannot be read: {problem}"] if problem else []
+    return "\n".join(plain(line) for line in lines)
 
 
 def compact(folder: Path) -> str:
@@ -70,75 +82,68 @@ def read_stats(folder: Path) -> JournalStats:
             query = f"SELECT {column}, count(*) FROM answers GROUP BY 1 ORDER BY 1"
             return {str(name): int(count) for name, count in connection.execute(query)}
 
-        first, last = connection.execute("SELECT min(created), max(created) FROM answers").fetchone()
+        span = f"SELECT min(created), max(created) FROM answers WHERE created BETWEEN 0 AND {LATEST}"
+        first, last = connection.execute(span).fetchone()
         by_stage, by_model = per("stage"), per("model")
     return JournalStats(sum(by_stage.values()), by_stage, by_model, _size(folder), _utc(first), _utc(last))
 
 
 def problems_of(folder: Path) -> list[str]:
-    """Everything wrong with OUT/journal, a line each: its pages, its indexes, each answer's checksum."""
+    """Everything wrong with OUT/journal, a line each: its pages, its indexes, every column of each answer."""
     problems: list[str] = []
     with _reading(folder) as connection:
         try:
             lines = connection.execute("PRAGMA integrity_check(20)")
-            problems += [f"the file is damaged: {line}" for (line,) in lines if line != "ok"]
-            rows = connection.execute("SELECT id, digest, reply, checksum FROM answers")
-            for row_id, key, text, stored in rows:
-                name = f"answer {row_id} ({key.hex()[:16]})"
-                if checksum(key, text) != stored:
-                    problems.append(f"{name}: checksum does not fit; it will be asked again")
-                    continue
-                try:
-                    answer_of(text)
-                except (ValueError, TypeError, KeyError) as error:
-                    problems.append(f"{name}: cannot be read ({error})")
-        except sqlite3.DatabaseError as error:
-            problems.append(f"the file is damaged: {error}; export what can be read, then move it away")
+            problems += [f"{_FILE}: {line}" for (line,) in lines if line != "ok"]
+            for row_id, key, problem in _judged(connection):
+                if problem:
+                    name = key.hex()[:16] if isinstance(key, bytes) else "without a digest"
+                    problems.append(f"answer {row_id} ({name}): {problem}")
+        except sqlite3.Error as error:
+            problems.append(f"{_FILE}: {error}")
     return problems
 
 
-def export_to(folder: Path, path: Path) -> int:
-    """Write all answers as JSON lines, oldest first, to `path` (whole or not at all); returns how many."""
-    count = 0
-    with _reading(folder) as connection, atomic_path(path) as temporary, temporary.open("w") as lines:
-        rows = connection.execute(
-            "SELECT digest, stage, model, prompt, components, reply, created FROM answers ORDER BY id"
-        )
-        for digest, stage, model, prompt, components, reply, created in rows:
-            line = {
-                "digest": digest.hex(),
-                "stage": stage,
-                "model": model,
-                "prompt": prompt,
-                "components": json.loads(components),
-                "reply": json.loads(reply),
-                "created": created,
-            }
-            lines.write(json.dumps(line) + "\n")
-            count += 1
-    return count
+def export_to(folder: Path, path: Path) -> tuple[int, int, str]:
+    """Write all answers as JSON lines, oldest first, to `path` (whole or not at all).
+
+    Returns how many, how many are damaged and left out, and what the file's damage is where it ends the
+    reading. Raises `OutputError`.
+    """
+    count = damaged = 0
+    problem = ""
+    query = f"SELECT {', '.join(COLUMNS)} FROM answers ORDER BY id"
+    try:
+        with _reading(folder) as connection, atomic_path(path) as temporary, temporary.open("w") as lines:
+            try:
+                for row in connection.execute(query):
+                    if row_problem(row):
+                        damaged += 1
+                    else:
+                        lines.write(_line(row) + "\n")
+                        count += 1
+            except sqlite3.Error as error:
+                problem = str(error)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or mend rights"
+        ) from error
+    return count, damaged, problem
 
 
 def rewrite(folder: Path) -> tuple[int, int]:
     """Drop damaged answers, rewrite the file without gaps; returns its size in bytes before and after.
 
     Takes OUT's lock. SQLite does this in one transaction, so a kill at any instant leaves the old or the new
-    state. Needs free room of twice the journal. Raises `OutputError`.
+    state. Needs free room of twice the journal. Raises `OutputError`, also for a file that is no journal.
     """
     if not (folder / FILE_NAME).is_file():
         raise _none(folder)
     with hold_lock(folder / "lock"):
         before = _size(folder)
         try:
-            with closing(sqlite3.connect(folder / FILE_NAME, isolation_level=None)) as connection:
-                connection.execute("PRAGMA synchronous = FULL")
-                damaged = [
-                    (row_id,)
-                    for row_id, key, text, stored in connection.execute(
-                        "SELECT id, digest, reply, checksum FROM answers"
-                    )
-                    if checksum(key, text) != stored
-                ]
+            with closing(connect(folder / FILE_NAME)) as connection:
+                damaged = [(row_id,) for row_id, _, problem in _judged(connection) if problem]
                 connection.executemany("DELETE FROM answers WHERE id = ?", damaged)
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -148,17 +153,40 @@ def rewrite(folder: Path) -> tuple[int, int]:
         return before, _size(folder)
 
 
+def _judged(connection: sqlite3.Connection) -> Iterator[tuple[int, Any, str]]:
+    """Of every answer its id, its digest, and what is wrong with it."""
+    for row_id, *row in connection.execute(f"SELECT id, {', '.join(COLUMNS)} FROM answers"):
+        yield row_id, row[0], row_problem(row)
+
+
+def _line(row: Stored) -> str:
+    digest, stage, model, prompt, _, components, reply, _, created = row
+    answer = {
+        "digest": digest.hex(),
+        "stage": stage,
+        "model": model,
+        "prompt": prompt,
+        "components": parse_json(components),
+        "reply": parse_json(reply),
+        "created": created,
+    }
+    return json.dumps(answer)
+
+
 @contextmanager
 def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / FILE_NAME
     if not path.is_file():
         raise _none(folder)
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        with closing(connect(path, read_only=True)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise _none(folder)
             yield connection
     except sqlite3.Error as error:
-        raise OutputError(f"{path}: cannot read the journal ({error})") from error
+        raise OutputError(
+            f"{path}: cannot read the journal ({error}); give another OUT, or move it away"
+        ) from error
 
 
 def _none(folder: Path) -> OutputError:
@@ -166,7 +194,11 @@ def _none(folder: Path) -> OutputError:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob(f"{FILE_NAME}*"))
+    total = 0
+    for path in folder.glob(f"{FILE_NAME}*"):
+        with suppress(FileNotFoundError):  # a run that ends takes its log away
+            total += path.stat().st_size
+    return total
 
 
 def _utc(seconds: float | None) -> str:

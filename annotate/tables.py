@@ -13,10 +13,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from annotate.errors import OutputError
 from annotate.files import atomic_path
+from annotate.text import plain
 from schemas.row import Row
 
 ROW_GROUP = 4_096
@@ -55,27 +56,65 @@ def write_table(table: pa.Table, path: Path) -> None:
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One published or intermediate file. Raises `OutputError` when it is broken or of another version."""
     try:
-        table = pq.ParquetFile(path).read(columns=list(columns) if columns is not None else None)
-    except (OSError, pa.ArrowException) as error:
-        raise OutputError(f"{path}: cannot read it as Parquet ({error}); run annotate again") from error
-    expected = ROW_SCHEMA if columns is None else pa.schema([ROW_SCHEMA.field(name) for name in columns])
-    if not table.schema.equals(expected):
-        raise OutputError(f"{path}: has other columns than this version writes; run annotate again")
+        with pq.ParquetFile(path) as file:
+            _refuse_other_columns(path, file)
+            table = file.read(columns=list(columns) if columns is not None else None)
+            table.validate(full=True)  # texts that are not UTF-8, lists that end elsewhere
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     return table
+
+
+def read_batches(path: Path, size: int) -> Iterator[pa.RecordBatch]:
+    """The rows of one file, `size` at a time. Raises like `read_table`."""
+    try:
+        with pq.ParquetFile(path) as file:
+            _refuse_other_columns(path, file)
+            for batch in file.iter_batches(batch_size=size):
+                batch.validate(full=True)
+                yield batch
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def as_row(values: dict[str, Any], path: Path) -> Row:
+    """A row of a file as an object. Raises `OutputError` naming the row and the column that is no value."""
+    try:
+        return Row.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise OutputError(
+            f"{path}: row {plain(str(values.get('triplet_id')), 80)} has no {where} of this version "
+            f"({first['msg']}); run annotate again"
+        ) from error
 
 
 def read_rows(paths: Iterable[Path]) -> Iterator[Row]:
     """Rows of files one after the other, one row group in memory at a time."""
     for path in paths:
-        read_table(path, columns=[])
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1_024):
+        for batch in read_batches(path, 1_024):
             for values in batch.to_pylist():
-                yield Row.model_validate(values)
+                yield as_row(values, path)
 
 
 def parts(out: Path, folder: str) -> list[Path]:
     """The Parquet files of a published folder of OUT (train, rejected, quarantine, annotations), in order."""
     return sorted((out / folder).glob("part-*.parquet"))
+
+
+_UNREADABLE = (OSError, ValueError, pa.ArrowException)
+
+
+def _unreadable(path: Path, error: BaseException) -> OutputError:
+    return OutputError(
+        f"{path}: cannot be read as Parquet ({plain(str(error), 200)}); put it back or run annotate again"
+    )
+
+
+def _refuse_other_columns(path: Path, file: pq.ParquetFile) -> None:
+    if not file.schema_arrow.equals(ROW_SCHEMA):
+        raise OutputError(f"{path}: has other columns than this version writes; run annotate again")
 
 
 def publishable_text(text: str, limit: int = MAX_TEXT) -> str:

@@ -1,4 +1,4 @@
-"""The one place that makes foreign text (datasets, teachers, servers, users) safe to show, print or export.
+"""The one place that makes foreign text (datasets, teachers, servers, users) safe to parse, show or export.
 
 HTML escaping itself is the templates' business (autoescape is on for every template); control characters are
 replaced first, because an escaped page may still be copied into a terminal.
@@ -6,11 +6,53 @@ replaced first, because an escaped page may still be copied into a terminal.
 
 from __future__ import annotations
 
+import io
+import json
 import unicodedata
+from collections.abc import Callable
+from typing import Any, TextIO
+
+MAX_DEPTH = 64
+"""Levels of a parsed text: ours have about ten; what walks a value by recursion ends below 1,000."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _ZERO_WIDTH_JOINERS = frozenset("\u200c\u200d")
+
+
+def parse_json(
+    text: str | bytes,
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    constant: Callable[[str], Any] | None = None,
+) -> Any:
+    """`json.loads` for text that is not ours: whatever is wrong with it is a `ValueError`, nesting deeper
+    than `MAX_DEPTH` too. `pairs` and `constant` are its hooks for objects and for NaN and Infinity."""
+    try:
+        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    refuse_depth(value)
+    return value
+
+
+def refuse_depth(value: Any) -> None:
+    """Raise `ValueError` for a parsed value of more than `MAX_DEPTH` levels; level by level, no recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return
+    if level:
+        raise ValueError("nested too deeply")
+
+
+def take_any_text(*streams: TextIO) -> None:
+    """Make streams show what their encoding lacks as escapes: the name of a file may hold any byte, and a
+    terminal may know no more than ASCII."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def plain(text: str, limit: int | None = None) -> str:

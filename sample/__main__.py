@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotate.errors import CirError, OutputError, UsageError
+from annotate.files import usable_path
 from annotate.settings.values import Given, thresholds
+from annotate.text import plain, take_any_text
 from sample.score_report import score_run, summary, write_labels
 from sample.writers import WRITERS, Sizes
 
@@ -22,19 +24,19 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="write a rendered dataset in the real on-disk layout")
     write.add_argument("--dataset", required=True, choices=sorted(WRITERS))
-    write.add_argument("--out", required=True, type=Path, help="folder to write into; new or empty")
+    write.add_argument("--out", required=True, type=usable_path, help="folder to write into; new or empty")
     write.add_argument("--seed", type=int, default=7)
     write.add_argument("--train", type=int, default=1000, help="train triplets (CIRCO has no train)")
     write.add_argument("--val", type=int, default=300)
     write.add_argument("--test", type=int, default=100)
     write.add_argument("--clean", action="store_true", help="no dirt and no wrong targets")
     score = commands.add_parser("score", help="say which annotated rows are right by the truth")
-    score.add_argument("out", type=Path, help="OUT of an annotation run")
-    score.add_argument("--truth", required=True, type=Path, help="truth.jsonl of the sample data")
-    score.add_argument("--labels", type=Path, help="also write truth's judgement of each row, for calibrate")
+    score.add_argument("out", type=usable_path, help="OUT of an annotation run")
+    score.add_argument("--truth", required=True, type=usable_path, help="truth.jsonl of the sample data")
+    score.add_argument("--labels", type=usable_path, help="also write truth's judgements, for calibrate")
     score.add_argument("--json", action="store_true", help="everything, a row each, as JSON")
     prove = commands.add_parser("prove", help="spoil good rows in known ways; what does each check catch?")
-    prove.add_argument("--out", type=Path, default=Path("outputs") / "prove")
+    prove.add_argument("--out", type=usable_path, default=Path("outputs") / "prove")
     prove.add_argument("--teacher-url", help="server that runs already [the sample's teacher is started]")
     prove.add_argument("--rows", type=int, default=200, help="good rows; and spoilt ones in all [200]")
     prove.add_argument("--full", action="store_true", help="every row spoilt in every way")
@@ -89,8 +91,9 @@ def write(arguments: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0, or 2 with one line on stderr."""
-    arguments = parser().parse_args(argv)
+    take_any_text(sys.stdout, sys.stderr)
     try:
+        arguments = parser().parse_args(argv)
         if arguments.command == "write":
             print(write(arguments))
             return 0
@@ -103,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)  # it may quote a file name, a row, a line of truth
         return error.exit_status
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotate.errors import InputError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_output
+from annotate.text import parse_json
 from sample.scoring import WRONG_TARGETS, Marks, Truth, mark, truth_of
 from schemas.calibration import Label
 
@@ -92,15 +93,19 @@ class Report:
 def read_truth(path: Path) -> dict[str, Truth]:
     """Triplet id -> truth; InputError names the file and line at fault."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path, 1 << 30).decode("utf-8").split("\n")
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}: give --truth the truth.jsonl of the sample data"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}: write the sample again") from error
     truths = {}
     for number, line in enumerate(lines, 1):
+        if not line and number == len(lines):
+            break
         try:
-            truth = truth_of(json.loads(line))
+            truth = truth_of(parse_json(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}, line {number}: no line of truth ({error}): write the sample again"
@@ -120,10 +125,13 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
         try:
             present = set(pq.read_schema(file).names)
             table = pq.read_table(file, columns=[name for name in COLUMNS if name in present])
-        except (OSError, ValueError) as error:
+            table.validate(full=True)
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(
                 f"{file}: cannot be read as Parquet ({error}): run the annotation again"
             ) from error
+        if "triplet_id" not in present:
+            raise InputError(f"{file}: has no triplet_id: give the OUT of an annotation run")
         rows += table.to_pylist()
     if not rows:
         raise InputError(f"{out}: no rows in annotations/ or quarantine/: give the OUT of an annotation run")
@@ -140,7 +148,12 @@ def score_run(out: Path, truth: Path) -> Report:
             raise InputError(
                 f"{truth}: knows no {name} of {out}: give the truth.jsonl of the data that was annotated"
             )
-        scored.append(_score(truths[name], row))
+        try:
+            scored.append(_score(truths[name], row))
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{out}: row {name} or its line in {truth} is of another kind ({error}): annotate again"
+            ) from error
     scored.sort(key=lambda row: row.triplet_id)
     parts = {_part(row.triplet_id) for row in scored}
     expected = sum(_part(name) in parts for name in truths)
@@ -154,7 +167,7 @@ def write_labels(report: Report, path: Path) -> None:
         for row in report.rows
         if row.verdict != "quarantined"
     )
-    write_atomic(path, "".join(label.model_dump_json() + "\n" for label in labels))
+    write_output(path, "".join(label.model_dump_json() + "\n" for label in labels))
 
 
 def _part(triplet_id: str) -> str:

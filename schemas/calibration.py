@@ -3,17 +3,18 @@ promise."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.manifest import Precision
+from schemas.manifest import Precision, Writing
 
 
 class Label(BaseModel):
     """One person's judgement of one row: a line of a labels file.
 
-    `weight` is how many rows of its OUT the row stands for, relative to the others of the sample.
+    `strata` says how many rows each stratum of the draw had in OUT, `stratum` which one this row is of; both
+    are empty where every row was as likely to be judged as any other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,9 +22,17 @@ class Label(BaseModel):
     triplet_id: str
     person: str
     right: bool
-    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
     stratum: str = ""
+    strata: dict[str, Annotated[int, Field(ge=1, le=10**9)]] = {}
     note: str = ""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if not self.person.strip() or not self.person.isprintable():
+            raise ValueError("person is no printable name")
+        if self.stratum not in (self.strata or {"": 1}):
+            raise ValueError("stratum is none of strata")
+        return self
 
 
 class Point(BaseModel):
@@ -37,17 +46,23 @@ class Point(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Contents of thresholds.json. `promises` are kept by `annotate select --precision`; `needed` is how many
-    more labels a precision needs that these labels cannot promise (null: more labels alone would not do)."""
+    """Contents of thresholds.json. `annotate select --precision` keeps the promise, for rows that came to be
+    as these did (`job` to `writing`); `needed` is how many more labels a precision needs that these labels
+    cannot promise (null: more labels alone would not do)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
+    job: str
     dataset: str
+    split: str
+    category: str | None
+    image_recipe: str
     teacher: str
     teacher_sees_target: bool
     prompt_version: str
     checks: tuple[str, ...]
+    writing: Writing
     rows: int
     people: tuple[str, ...]
     agreement: float | None

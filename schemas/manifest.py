@@ -47,8 +47,31 @@ class Precision(BaseModel):
     labels: str
 
 
+class Writing(BaseModel):
+    """How rows came to be, beside teacher, prompts, checks and recipe: rows of other settings are other rows.
+
+    `deciding` are the run's thresholds where they decided what was asked further (early stop, chances).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    caption_mode: str
+    temperature: float
+    top_p: float
+    sampling_seed: int
+    max_tokens: dict[str, int]
+    chances: int
+    guided: bool
+    early_stop: bool
+    deciding: dict[str, float]
+    encoder: str
+
+
 class Manifest(BaseModel):
-    """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it."""
+    """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it.
+
+    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +91,7 @@ class Manifest(BaseModel):
     teacher_sees_target: bool
     prompts: dict[str, str]
     prompt_version: str
+    writing: Writing | None = None
     thresholds: dict[str, float]
     checks: tuple[str, ...]
     costs: dict[str, int]

@@ -1,18 +1,20 @@
-"""Finite-sample tests and bounds of the error among kept rows, weighted or not. Pure.
+"""Finite-sample tests and bounds of the error among kept rows, from a plain or a stratified sample. Pure.
 
 The error is R = sum(w wrong) / sum(w) over kept rows; R <= alpha says that the mean of w (wrong - alpha) is
-at most 0. With equal weights the number of errors is binomial and its tail is the exact p-value (Clopper and
-Pearson, 1934; with a split sample this is the test of "Learn then Test", Angelopoulos et al., 2021). With
-unequal weights that is wrong, and the p-value is that of a betting martingale (Waudby-Smith and Ramdas,
-"Estimating means of bounded random variables by betting", JRSS B 2024), valid at any sample size by Ville's
-inequality: who bets against "R > alpha" and never risks more than he has multiplies his capital by 1 / p with
-probability at most p.
+at most 0. In a simple random sample the number of errors is binomial and its tail is the exact p-value
+(Clopper and Pearson, 1934; with a split sample this is the test of "Learn then Test", Angelopoulos et al.,
+2021). In a stratified one that is wrong, and the p-value is 1 / the capital of who bets against "R > alpha"
+on every row and never risks more than he has (Waudby-Smith and Ramdas, "Estimating means of bounded random
+variables by betting", JRSS B 2024). His expected capital is at most 1 when R > alpha: rows of a stratum are
+drawn without replacement, so the expected product of their factors is at most that of the same number of
+independent ones (Maclaurin), and with weights N_h / n_h the product over the strata is at most 1 (means). By
+Markov's inequality it exceeds 1 / p with probability at most p. Only the capital after the last row counts:
+its largest value on the way would need independent draws.
 """
 
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,46 +26,47 @@ GRID = 60
 """Bets that are tried when one is chosen on other data."""
 
 
-def p_value(wrong: Floats, weights: Floats, alpha: float, bet: float) -> float:
-    """p-value of "the error is above alpha", small when the rows speak against it; 1 without rows.
+def p_value(wrong: Floats, weights: Floats, alpha: float, bet: float, plain: bool) -> float:
+    """p-value of "the error is above alpha", small when the kept rows speak against it; 1 without rows.
 
-    `bet` in (0, 1] is the share of the largest allowed bet; it must be chosen without these rows, whose order
-    must be random. Equal weights need no bet.
+    `weights` are at most 1, that of the heaviest stratum, whether a row of it was kept or not. `bet` is the
+    share of the largest allowed bet, in (0, 1], chosen without these rows. `plain` says that they are of a
+    simple random sample; what the kept ones look like may not decide it.
     """
     if not len(wrong):
         return 1.0
-    if _equal(weights):
+    if plain:
         return float(binom.cdf(round(float(wrong.sum())), len(wrong), alpha))
-    steps = np.log1p(-bet / (1 - alpha) * _stakes(wrong, weights, alpha) * (1 - 1e-9))
-    return float(min(1.0, math.exp(-max(0.0, float(np.cumsum(steps).max())))))
+    steps = np.log1p(-bet / (1 - alpha) * weights * (wrong - alpha) * (1 - 1e-9))
+    return float(min(1.0, math.exp(-max(0.0, float(steps.sum())))))
 
 
 def best_bet(wrong: Floats, weights: Floats, alpha: float) -> float:
     """The bet that would have grown fastest on these rows; a cautious half without any."""
     if not len(wrong):
         return 0.5
-    stakes = _stakes(wrong, weights, alpha)
+    stakes = weights * (wrong - alpha)
     bets = np.linspace(1 / GRID, 1 - 1 / GRID, GRID)
     growth = [float(np.log1p(-bet / (1 - alpha) * stakes).mean()) for bet in bets]
     return float(bets[int(np.argmax(growth))])
 
 
-def upper_error(wrong: Floats, weights: Floats, delta: float, bet: float) -> float:
+def upper_error(wrong: Floats, weights: Floats, delta: float, bet: float, plain: bool) -> float:
     """Least alpha that is rejected at level delta: the error is below it with confidence 1 - delta; 1 when
     the rows do not say."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        if 0 < middle < 1 and p_value(wrong, weights, middle, bet) <= delta:
+        if 0 < middle < 1 and p_value(wrong, weights, middle, bet, plain) <= delta:
             high = middle
         else:
             low = middle
     return high
 
 
-def lower_error(wrong: Floats, weights: Floats, delta: float, bet: float) -> float:
+def lower_error(wrong: Floats, weights: Floats, delta: float, bet: float, plain: bool) -> float:
     """The error is above this with confidence 1 - delta: the same bound for the share of right rows."""
-    return 1.0 - upper_error(1.0 - wrong, weights, delta, bet)
+    return 1.0 - upper_error(1.0 - wrong, weights, delta, bet, plain)
 
 
 def labels_for(alpha: float, delta: float, error: float) -> int | None:
@@ -90,12 +93,3 @@ def _least(errors: int, alpha: float, delta: float) -> int:
         else:
             low = middle + 1
     return low
-
-
-def _stakes(wrong: Floats, weights: Floats, alpha: float) -> Floats:
-    """w (wrong - alpha), scaled so that no weight exceeds 1."""
-    return cast(Floats, weights / weights.max() * (wrong - alpha))
-
-
-def _equal(weights: Floats) -> bool:
-    return bool(np.ptp(weights) <= 1e-9 * weights.max())

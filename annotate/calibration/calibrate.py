@@ -22,26 +22,41 @@ from annotate.calibration.path import keeps, threshold_path
 
 DELTA = 0.05
 TUNING = 0.35
-"""Share of the labels that chooses; the rest certifies. A promise of .99 needs 299 kept ones there."""
+"""Share of each stratum's labels that chooses; the rest certifies. A promise of .99 needs 299 kept there."""
 FOLDS = 5
 METHOD = (
-    "Learn then Test on held-out labels (split fixed sequence; exact binomial, or a betting "
-    "martingale where labels are weighted); each end of the interval holds with 95 % confidence"
+    "Learn then Test on held-out labels (split fixed sequence; exact binomial, or betting where the labels "
+    "are a stratified sample); each end of the interval holds with 95 % confidence"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Labelled rows as arrays: scores a column (unmeasured: -1), 1 for wrong, the sampling weights."""
+    """Labelled rows as arrays: scores a column (unmeasured: -1), 1 for wrong, the index of each row's
+    stratum; and how many rows each stratum has in all. A simple random sample is one stratum."""
 
     names: tuple[str, ...]
     scores: Floats
     wrong: Floats
-    weights: Floats
+    stratum: NDArray[np.int64]
+    sizes: Floats
 
     def part(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Labelled:
-        """These rows alone."""
-        return Labelled(self.names, self.scores[rows], self.wrong[rows], self.weights[rows])
+        """These rows alone: again a random sample of each stratum."""
+        return Labelled(self.names, self.scores[rows], self.wrong[rows], self.stratum[rows], self.sizes)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a simple random sample."""
+        return len(self.sizes) == 1
+
+    @property
+    def weights(self) -> Floats:
+        """How many rows each one stands for, (rows of its stratum / these of them), relative to the most."""
+        counts = np.bincount(self.stratum, minlength=len(self.sizes))
+        each = np.divide(self.sizes, counts, out=np.zeros(len(self.sizes)), where=counts > 0)
+        found: Floats = (each / max(float(each.max()), 1e-300))[self.stratum]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +76,14 @@ class Choice:
 
 
 def labelled(
-    rows: Sequence[tuple[Mapping[str, float | None], bool, float]], names: Sequence[str]
+    rows: Sequence[tuple[Mapping[str, float | None], bool, str]],
+    names: Sequence[str],
+    strata: Mapping[str, int],
 ) -> Labelled:
-    """Arrays from (scores, right, weight) of each row."""
+    """Arrays from (scores, right, stratum) of each row; `strata` has the size of each, none for a simple
+    random sample. When every row of all of them is labelled, any part of them is such a sample."""
+    sizes = dict(strata) if len(rows) < sum(strata.values()) else {}
+    index = {name: place for place, name in enumerate(sizes)}
     scores = [
         [-1.0 if (value := found.get(name)) is None else value for name in names] for found, _, _ in rows
     ]
@@ -71,16 +91,15 @@ def labelled(
         tuple(names),
         np.array(scores, dtype=np.float64).reshape(len(rows), len(names)),
         np.array([not right for _, right, _ in rows], dtype=np.float64),
-        np.array([weight for _, _, weight in rows], dtype=np.float64),
+        np.array([index.get(stratum, 0) for _, _, stratum in rows], dtype=np.int64),
+        np.array(list(sizes.values()) or [1], dtype=np.float64),
     )
 
 
 def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice:
     """The certified thresholds that keep most, or the likeliest ones with how many labels they lack."""
     alpha = 1 - precision
-    order = np.random.default_rng(seed).permutation(len(data.wrong))
-    cut = round(TUNING * len(order))
-    tuning, test = data.part(order[:cut]), data.part(order[cut:])
+    tuning, test = _split(data, seed)
     path = _fitted(tuning)
     ranked = _ranked(tuning, path, alpha, len(test.wrong), seed)
     certified = []
@@ -90,6 +109,16 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
         certified.append(least)
     chosen = max(certified, key=lambda least: _share(data, least)) if certified else ranked[0]
     return _choice(data, tuning, test, chosen, alpha, bool(certified))
+
+
+def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    """Two random parts; each stratum is split, so that no part is without one."""
+    order = np.random.default_rng(seed).permutation(len(data.wrong))
+    of_each = [order[data.stratum[order] == one] for one in range(len(data.sizes))]
+    cuts = [round(TUNING * len(rows)) for rows in of_each]
+    first = np.concatenate([rows[:cut] for rows, cut in zip(of_each, cuts, strict=True)])
+    second = np.concatenate([rows[cut:] for rows, cut in zip(of_each, cuts, strict=True)])
+    return data.part(first), data.part(second)
 
 
 def curve(data: Labelled) -> list[tuple[Floats, float, float]]:
@@ -110,6 +139,7 @@ def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int, s
     thresholds that just remove the last wrong row of the rows they were fitted to err more on others.
     """
     fold = np.random.default_rng(seed).integers(0, FOLDS, len(tuning.wrong))
+    unit = float(tuning.weights.mean())
     held = [(_fitted(tuning.part(fold != one)), tuning.part(fold == one)) for one in range(FOLDS)]
     ranks = []
     for place, least in enumerate(reversed(path)):
@@ -119,7 +149,7 @@ def _ranked(tuning: Labelled, path: Sequence[Floats], alpha: float, size: int, s
             kept += float(rest.weights[row].sum())
             wrong += float((rest.weights * rest.wrong)[row].sum())
         will_keep = max(1, round(_share(tuning, least) * size))
-        error = (wrong + 0.5 * float(tuning.weights.mean())) / (kept + float(tuning.weights.mean()))
+        error = (wrong + 0.5 * unit) / (kept + unit)
         ranks.append((float(binom.cdf(math.floor(error * will_keep), will_keep, alpha)), place, least))
     return [least for _, _, least in sorted(ranks, key=lambda rank: rank[:2])]
 
@@ -131,7 +161,7 @@ def _fitted(data: Labelled) -> list[Floats]:
 def _tested(tuning: Labelled, test: Labelled, least: Floats, alpha: float) -> float:
     known, kept = keeps(tuning.scores, least), keeps(test.scores, least)
     bet = best_bet(tuning.wrong[known], tuning.weights[known], alpha)
-    return p_value(test.wrong[kept], test.weights[kept], alpha, bet)
+    return p_value(test.wrong[kept], test.weights[kept], alpha, bet, test.plain)
 
 
 def _choice(
@@ -151,8 +181,8 @@ def _choice(
         thresholds=as_thresholds(data.names, least),
         kept_share=share,
         estimate=1 - _error(test, least),
-        low=1 - upper_error(wrong, weights, DELTA, bet),
-        high=1 - lower_error(wrong, weights, DELTA, bet),
+        low=1 - upper_error(wrong, weights, DELTA, bet, test.plain),
+        high=1 - lower_error(wrong, weights, DELTA, bet, test.plain),
         kept_labels=int(kept.sum()),
         needed=needed,
     )

@@ -1,52 +1,50 @@
-"""A stratified random sample of rows to label: more of the accepted, with weights that undo it. Pure.
+"""A stratified random sample of rows to label: more of the accepted. Pure.
 
-Each draw picks a stratum by its share and then a row of it, so draws are independent and the weight
-(rows of the stratum / all rows) / share makes weighted means unbiased; rows are not drawn twice. A draw ends
-where a stratum has run dry: more rows of the other would break the shares that the weights undo, and certify
-what is not so. Only a draw of all rows goes on; it has equal weights.
+How many rows of each stratum are drawn is decided up front: its share, or all of it where it has fewer. Which
+ones, and in which order, is a random permutation of the stratum, and the strata are interleaved at random. So
+the first rows that somebody labels of a stratum are a simple random sample of it, wherever he stops, and each
+stands for (rows of the stratum / labelled ones of it) rows: a weight that is known when labels are counted,
+and not before.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHARES: Mapping[str, float] = {"accepted": 0.7, "rejected": 0.3}
-"""Of draws: the promise is about the accepted rows; thresholds that accept more need some of the others."""
+ACCEPTED, REJECTED = "accepted", "rejected"
+SHARE = 0.7
+"""Of the accepted: the promise is about them; thresholds that accept more need some of the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A row to label, its stratum and its weight."""
+    """A row to label, and its stratum."""
 
     triplet_id: str
     stratum: str
-    weight: float
 
 
-def draw_rows(strata: Mapping[str, Sequence[str]], count: int, seed: int) -> list[Drawn]:
-    """Up to `count` rows in random order, fewer where a stratum runs dry; all rows, each of weight 1, where
-    `count` reaches them. Otherwise the first n of a larger draw are the draw of n. Deterministic in its
-    arguments, whatever the order of the ids."""
-    there = {name: sorted(ids, key=lambda one: _order(seed, one)) for name, ids in strata.items() if ids}
-    total = sum(map(len, there.values()))
-    shares = {name: SHARES[name] for name in sorted(there)}
-    scale = sum(shares.values())
-    rng = random.Random(f"{seed}-strata")
-    drawn: list[Drawn] = []
-    taken = dict.fromkeys(shares, 0)
-    while len(drawn) < min(count, total):
-        stratum = rng.choices(list(shares), weights=list(shares.values()))[0]
-        if taken[stratum] < len(there[stratum]):
-            share = shares[stratum] / scale
-            weight = 1.0 if count >= total else round(len(there[stratum]) / total / share, 9)
-            drawn.append(Drawn(there[stratum][taken[stratum]], stratum, weight))
-            taken[stratum] += 1
-        elif count < total:
-            break
-    return drawn
+def draw_rows(accepted: Sequence[str], rejected: Sequence[str], count: int, seed: int) -> list[Drawn]:
+    """`count` rows in random order, or all where there are fewer. Deterministic in its arguments, whatever
+    the order of the ids; a larger draw with the same seed holds every row of a smaller one."""
+    numbers = draw_numbers(len(accepted), len(rejected), count)
+    slots = [name for name, number in numbers.items() for _ in range(number)]
+    random.Random(f"{seed}-strata").shuffle(slots)
+    permuted = {
+        name: iter(sorted(ids, key=lambda one: _order(seed, one)))
+        for name, ids in ((ACCEPTED, accepted), (REJECTED, rejected))
+    }
+    return [Drawn(next(permuted[name]), name) for name in slots]
+
+
+def draw_numbers(accepted: int, rejected: int, count: int) -> dict[str, int]:
+    """How many rows of each stratum a draw of `count` has; what one lacks of its share the other gives."""
+    count = min(count, accepted + rejected)
+    first = min(accepted, max(round(SHARE * count), count - rejected))
+    return {ACCEPTED: first, REJECTED: count - first}
 
 
 def _order(seed: int, triplet_id: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from annotate.calibration.draw import Drawn, draw_rows
+from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_rows
 from annotate.calibration.labels import agreement, append_label, read_labels
-from annotate.errors import UsageError
-from annotate.files import write_atomic
+from annotate.errors import OutputError, UsageError
+from annotate.files import write_output
 from annotate.report import rows as published
 from annotate.report.chain import chain
 from annotate.report.pictures import Pictures, data_uri
@@ -37,16 +37,21 @@ def label(
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
     `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
-    asked about. Raises `UsageError` for an OUT without rows.
+    asked about. Raises `UsageError` for an OUT without rows, a name that cannot be shown, and a file of
+    labels that were drawn from other rows.
     """
-    if not person.strip():
-        raise UsageError("labels need a name; give --person NAME")
-    drawn = draw(out, count, seed)
-    done = {one.triplet_id for one in _existing(labels_file) if one.person == person}
+    if not person.strip() or not person.isprintable():
+        raise UsageError("labels need a name of printable characters; give --person NAME")
+    strata = _strata(out)
+    drawn = draw_rows(strata[ACCEPTED], strata[REJECTED], count, seed)
+    sizes = {name: len(ids) for name, ids in strata.items() if ids}
+    existing = _existing(labels_file)
+    _refuse_other_rows(labels_file, existing, out, strata, sizes)
+    done = {one.triplet_id for one in existing if one.person == person}
     for number, (entry, row) in enumerate(_rows(out, drawn), 1):
         if entry.triplet_id in done:
             continue
-        write_atomic(out / PAGE, page(row, pictures))
+        write_output(out / PAGE, page(row, pictures))
         answer = _answer(read, f"\n{number} of {len(drawn)}, pictures in {out / PAGE}\n" + shown(row))
         if answer == "q":
             break
@@ -57,23 +62,11 @@ def label(
                     triplet_id=entry.triplet_id,
                     person=person,
                     right=answer == "y",
-                    weight=entry.weight,
                     stratum=entry.stratum,
+                    strata=sizes,
                 ),
             )
     return progress(_existing(labels_file), len(drawn))
-
-
-def draw(out: Path, count: int, seed: int) -> list[Drawn]:
-    """The rows of OUT that are to be labelled, the same for everybody who gives the same seed."""
-    read_manifest(out)
-    strata = {
-        "accepted": [n for path in parts(out, "train") for n in _ids(path)],
-        "rejected": [n for path in parts(out, "rejected") for n in _ids(path)],
-    }
-    if not any(strata.values()):
-        raise UsageError(f"{out} holds no annotated rows; run annotate first")
-    return draw_rows(strata, count, seed)
 
 
 def shown(row: Row) -> str:
@@ -108,6 +101,34 @@ def progress(labels: list[Label], drawn: int) -> str:
     return "\n".join(lines) or "no labels yet"
 
 
+def _strata(out: Path) -> dict[str, list[str]]:
+    """The ids of OUT's annotated rows by verdict."""
+    read_manifest(out)
+    strata = {
+        ACCEPTED: [n for path in parts(out, "train") for n in _ids(path)],
+        REJECTED: [n for path in parts(out, "rejected") for n in _ids(path)],
+    }
+    if not any(strata.values()):
+        raise UsageError(f"{out} holds no annotated rows; run annotate first")
+    return strata
+
+
+def _refuse_other_rows(
+    labels_file: Path,
+    existing: list[Label],
+    out: Path,
+    strata: Mapping[str, list[str]],
+    sizes: Mapping[str, int],
+) -> None:
+    """Labels of two states of OUT stand for different rows: no weights would make one sample of them."""
+    verdicts = {name: stratum for stratum, ids in strata.items() for name in ids}
+    if any(one.strata != sizes or verdicts.get(one.triplet_id) != one.stratum for one in existing):
+        raise UsageError(
+            f"{labels_file} holds labels of other rows than {out} has now, or of other verdicts; "
+            "give another --labels, or select the thresholds that it was begun with"
+        )
+
+
 def _existing(labels_file: Path) -> list[Label]:
     return read_labels(labels_file) if labels_file.exists() else []
 
@@ -120,6 +141,8 @@ def _rows(out: Path, drawn: list[Drawn]) -> Iterator[tuple[Drawn, Row]]:
     wanted = [entry.triplet_id for entry in drawn]
     found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), wanted)}
     for entry in drawn:
+        if entry.triplet_id not in found:
+            raise OutputError(f"{out}: annotations/ lacks {entry.triplet_id}; run annotate again")
         yield entry, found[entry.triplet_id]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +13,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from annotate.errors import InputError, OutputError
+from annotate.files import read_regular
 from schemas.calibration import Label
+
+MOST_BYTES = 256 << 20
+"""A million labels by one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +34,13 @@ class Agreement:
 def read_labels(path: Path) -> list[Label]:
     """All labels of a file; of two by one person about one row the later one. Raises `InputError`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); make it with `annotate label`") from error
+        # by "\n" alone: a note may hold what else `splitlines` takes for the end of a line
+        lines = read_regular(path, MOST_BYTES).decode("utf-8-sig").split("\n")
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"{path}: cannot be read ({why}); make it with `annotate label`") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; give a labels file") from error
     found: dict[tuple[str, str], Label] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -41,7 +50,9 @@ def read_labels(path: Path) -> list[Label]:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "line"
-            raise InputError(f"{path}, line {number}: no label: {where}: {first['msg']}") from error
+            raise InputError(
+                f"{path}, line {number}: no label: {where[:80]}: {first['msg'][:200]}; mend or drop it"
+            ) from error
         found[(label.triplet_id, label.person)] = label
     return list(found.values())
 
@@ -50,15 +61,40 @@ def append_label(path: Path, label: Label) -> None:
     """Add one label at once, so that none is lost when the person stops. Raises `OutputError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(label.model_dump_json() + "\n")
+        with path.open("a+b") as handle:
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+            end = b"" if handle.read(1) in (b"", b"\n") else b"\n"  # of a line that an editor left open
+            handle.write(end + label.model_dump_json().encode() + b"\n")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); give another --labels") from error
 
 
+def strata_of(labels: Sequence[Label], path: Path) -> dict[str, int]:
+    """How many rows each stratum of the draw has; {} for labels without a draw. Raises `InputError` for
+    labels of several draws, which stand for different rows, and for strata of which nothing was labelled."""
+    strata = labels[0].strata
+    stratum: dict[str, str] = {}
+    for label in labels:
+        if label.strata != strata or stratum.setdefault(label.triplet_id, label.stratum) != label.stratum:
+            raise InputError(
+                f"{path}: the label of {label.triplet_id} by {label.person} was drawn from other rows than "
+                f"that of {labels[0].triplet_id}; keep labels of one draw in one file"
+            )
+    labelled = Counter(stratum.values())
+    for name, size in strata.items():
+        if not labelled[name]:
+            raise InputError(f"{path}: none of the {size:,} {name} rows is labelled yet; label on")
+        if labelled[name] > size:
+            raise InputError(
+                f"{path}: labels of {labelled[name]:,} {name} rows where {size:,} were drawn from"
+            )
+    return dict(strata)
+
+
 def labels_digest(path: Path) -> str:
     """sha256 of a labels file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest()
 
 
 def merged(labels: Iterable[Label]) -> dict[str, Label]:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from annotate.calibration.calibrate import METHOD, Choice, as_thresholds, choose_thresholds, curve, labelled
-from annotate.calibration.labels import agreement, labels_digest, merged, read_labels
+from annotate.calibration.labels import agreement, labels_digest, merged, read_labels, strata_of
 from annotate.checks import CHECKS, measured
 from annotate.errors import InputError, UsageError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_output
 from annotate.report import rows as published
 from annotate.shards.publish import read_manifest
 from annotate.tables import parts
+from annotate.text import shorten
 from schemas.calibration import Calibration, Point
 from schemas.manifest import Manifest, Precision
 
 FILE = "thresholds.json"
+LEAST = 10
+"""Labelled rows: fewer cannot be split into parts that choose and certify."""
+SAME: Mapping[str, str] = {
+    "dataset": "dataset",
+    "split": "split",
+    "category": "category",
+    "job": "annotation files",
+    "teacher": "teacher",
+    "teacher_sees_target": "teacher sees target",
+    "prompt_version": "prompt version",
+    "checks": "checks",
+    "image_recipe": "image recipe",
+}
+"""Fields in which rows must be alike for a promise to be about them, and their names for a person; beside
+these, every field of `writing`."""
+MOST_BYTES = 16 << 20
 CONFIDENCE = 0.9
 """Of the two-sided interval; each end holds with 95 %."""
 
@@ -27,11 +46,16 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
 
     A score counts when every row that was asked all checks has it (look-alikes may be unknown for some).
     Raises `InputError` for labels that cannot be read or are of other rows, `UsageError` for a precision
-    outside (0, 1) or rows without common scores.
+    outside (0, 1), fewer labels than can choose anything, or rows without common scores.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
     manifest = read_manifest(out)
+    if manifest.writing is None:
+        raise UsageError(
+            f"{out} was made by an earlier version, which did not note how its rows came to be; "
+            "run annotate again (no answer is asked twice)"
+        )
     labels = read_labels(labels_file)
     one_a_row = merged(labels)
     found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), list(one_a_row))}
@@ -40,6 +64,12 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
         raise InputError(
             f"{labels_file}: {gone} is no annotated row of {out}; give the OUT that was labelled"
         )
+    if len(one_a_row) < LEAST:
+        raise UsageError(
+            f"{labels_file} holds labels of {len(one_a_row)} rows, too few to choose thresholds by; "
+            f"label {LEAST} or more (`annotate label`)"
+        )
+    strata = strata_of(labels, labels_file)
     columns = measured(check for check in CHECKS if check.name in manifest.checks)
     scores = [{name: getattr(found[row], name) for name in columns} for row in one_a_row]
     whole = [one for name, one in zip(one_a_row, scores, strict=True) if not found[name].skipped_checks]
@@ -48,18 +78,21 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
         raise UsageError(
             f"{labels_file}: none of the labelled rows was asked every check; run annotate with EARLY_STOP=0"
         )
-    data = labelled(
-        [(one, label.right, label.weight) for one, label in zip(scores, one_a_row.values(), strict=True)],
-        names,
-    )
+    judged = zip(scores, one_a_row.values(), strict=True)
+    data = labelled([(one, label.right, label.stratum) for one, label in judged], names, strata)
     choice = choose_thresholds(data, precision, seed)
     agreed = agreement(labels)
     calibration = Calibration(
+        job=manifest.job,
         dataset=manifest.dataset,
+        split=manifest.split,
+        category=manifest.category,
+        image_recipe=manifest.image_recipe,
         teacher=manifest.teacher,
         teacher_sees_target=manifest.teacher_sees_target,
         prompt_version=manifest.prompt_version,
         checks=manifest.checks,
+        writing=manifest.writing,
         rows=len(one_a_row),
         people=agreed.people,
         agreement=agreed.share,
@@ -77,7 +110,7 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
             for least, share, error in curve(data)
         ),
     )
-    write_atomic(out / FILE, calibration.model_dump_json(indent=2) + "\n")
+    write_output(out / FILE, calibration.model_dump_json(indent=2) + "\n")
     return calibration
 
 
@@ -85,23 +118,19 @@ def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str
     """The thresholds of a thresholds.json that keep this precision for the rows of a manifest.
 
     Raises `InputError` for a file that cannot be read, `UsageError` for a precision outside (0, 1), when the
-    file promises less or was made with
-    another dataset, teacher, prompts or checks: then nothing is known about these rows.
+    file promises less or was made on rows that came to be in another way: nothing is known about these.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
     try:
-        found = Calibration.model_validate_json(path.read_bytes())
+        found = Calibration.model_validate_json(read_regular(path, MOST_BYTES))
     except (OSError, ValidationError) as error:
         raise InputError(
             f"{path}: no thresholds can be read there; make them with `python -m annotate calibrate`"
         ) from error
-    for name in ("dataset", "teacher", "teacher_sees_target", "prompt_version", "checks"):
-        if getattr(found, name) != getattr(manifest, name):
-            raise UsageError(
-                f"{path} was calibrated on rows of another {name.replace('_', ' ')}; "
-                "label and calibrate rows of this OUT"
-            )
+    difference = other_rows(found, manifest)
+    if difference:
+        raise UsageError(f"{path} was calibrated on rows {difference}; label and calibrate rows of this OUT")
     if found.thresholds is None or found.promise is None:
         raise UsageError(f"{path} promises nothing: {needed_words(found)}")
     if found.promise.promised < precision:
@@ -110,6 +139,27 @@ def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str
             f"calibrate with --precision {precision:g}"
         )
     return found.thresholds, found.promise
+
+
+def other_rows(found: Calibration, manifest: Manifest) -> str:
+    """In what the rows of a calibration and those of a manifest came to be differently; "" for nothing."""
+    for name, words in SAME.items():
+        was, now = getattr(found, name), getattr(manifest, name)
+        if was != now:
+            return f"of another {words} ({_shown(was)}, here {_shown(now)})"
+    if manifest.writing is None:
+        return "made otherwise, as far as is known: these are of an earlier version"
+    for name, was in found.writing:
+        now = getattr(manifest.writing, name)
+        if was != now:
+            return f"of another {name.replace('_', ' ')} ({_shown(was)}, here {_shown(now)})"
+    return ""
+
+
+def _shown(value: object) -> str:
+    """Short enough for one line; a digest by its beginning."""
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else shorten(text, 80)
 
 
 def needed_words(found: Calibration) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from annotate.datasets.records import Record, read_records
+from annotate.datasets.records import Record, RecordId, read_records
 from annotate.datasets.roots import need_files
 from annotate.errors import InputError
 from schemas.triplet import Triplet
@@ -28,7 +28,7 @@ ImageId = Annotated[int, Field(ge=0, lt=10**12)]
 class Query(Record):
     """A test record."""
 
-    id: Annotated[int, Field(ge=0)]
+    id: RecordId
     reference_img_id: ImageId
     relative_caption: str
     shared_concept: str

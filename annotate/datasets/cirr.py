@@ -14,7 +14,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from annotate.datasets.records import ImageName, Record, read_name_map, read_records, refuse_other_split
+from annotate.datasets.records import (
+    ImageName,
+    Record,
+    RecordId,
+    read_name_map,
+    read_records,
+    refuse_other_split,
+)
 from annotate.datasets.roots import need_files
 from annotate.errors import InputError
 from schemas.triplet import Triplet
@@ -36,7 +43,7 @@ class ImageSet(Record):
 class Query(Record):
     """A test1 record."""
 
-    pairid: Annotated[int, Field(ge=0)]
+    pairid: RecordId
     reference: ImageName
     caption: str
     img_set: ImageSet

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from annotate.errors import InputError
+from annotate.text import parse_json
 
 MAX_FILE_BYTES = 1 << 30
 AGAIN = "mend it or download the file again"
@@ -26,6 +27,9 @@ RelativePath = Annotated[
     str, StringConstraints(pattern=rf"^(?:\./)?{_PART}(?:/{_PART}){{0,16}}$", max_length=1024, strict=True)
 ]
 """Plain names joined by `/`, optionally after `./`."""
+
+RecordId = Annotated[int, Field(ge=0, lt=10**18)]
+"""Far above any: thousands of digits would be cut when published, and two ids might become one."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -52,13 +56,11 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        value = json.loads(text, object_pairs_hook=_no_key_twice)
+        value = parse_json(text, pairs=_no_key_twice)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise InputError(f"{path}: broken JSON at {where}: {error.msg}; {AGAIN}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply to be an annotation file; {AGAIN}") from error
-    except ValueError as error:  # a key twice, an integer of thousands of digits
+    except ValueError as error:  # nested too deeply, a key twice, an integer of thousands of digits
         raise InputError(f"{path}: {str(error)[:200]}; {AGAIN}") from error
     return _without_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
 

@@ -22,9 +22,11 @@ from annotate.errors import OutputError, UsageError
 from annotate.files import write_atomic
 from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.teacher.request import Picture
+from annotate.text import parse_json
 
 MAX_FILE_BYTES = 64 << 20
 ENCODED_KEPT = 64
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _LOCKS = 64
 
 
@@ -88,14 +90,14 @@ class ImageStore:
         folder cannot be written.
         """
         known = self._digests.get(path)
-        if known is not None and self._place(Picture(known, self.recipe.name), ".jpg").exists():
+        if known is not None and _is_whole(self._place(Picture(known, self.recipe.name), ".jpg")):
             return Picture(known, self.recipe.name)
         with self._decoders:
             data = read_source(path)
             digest = self._digests[path] = hashlib.sha256(data).hexdigest()
             picture = Picture(digest, self.recipe.name)
             with self._locks[int(digest[:8], 16) % _LOCKS]:
-                if not self._place(picture, ".jpg").exists():
+                if not _is_whole(self._place(picture, ".jpg")):
                     self._decode(data, picture)
         return picture
 
@@ -112,7 +114,7 @@ class ImageStore:
         _write(self._place(picture, ".jpg"), encoded)
 
     def encoded(self, picture: Picture) -> Encoded:
-        """Stored bytes of a picture; the last few stay in memory. Raises `OutputError` if they are gone."""
+        """Stored bytes of a picture; the last few stay in memory. `OutputError` if it is gone or cut."""
         with self._kept_lock:
             kept = self._kept.get(picture)
             if kept is not None:
@@ -125,6 +127,8 @@ class ImageStore:
             raise OutputError(
                 f"{path}: stored picture cannot be read ({error.strerror}); run the same command again"
             ) from error
+        if not (data.startswith(JPEG_START) and data.endswith(JPEG_END)):
+            raise OutputError(f"{path}: stored picture is not whole; run the same command again")
         fresh = Encoded(data, hashlib.sha256(data).hexdigest())
         with self._kept_lock:
             self._kept[picture] = fresh
@@ -135,6 +139,17 @@ class ImageStore:
     def _place(self, picture: Picture, suffix: str) -> Path:
         digest = picture.source_digest
         return self.folder / picture.recipe / digest[:2] / f"{digest}{suffix}"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a stored JPEG is there from its first marker to its last; a power cut may leave less."""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(len(JPEG_START))
+            handle.seek(-len(JPEG_END), os.SEEK_END)
+            return start == JPEG_START and handle.read() == JPEG_END
+    except OSError:
+        return False
 
 
 def read_source(path: Path) -> bytes:
@@ -157,7 +172,7 @@ def read_source(path: Path) -> bytes:
 def _raise_remembered(path: Path) -> None:
     """Raise the outcome of an earlier attempt, unless another Pillow made it or the note is damaged."""
     try:
-        outcome = json.loads(path.read_bytes())
+        outcome = parse_json(path.read_bytes())
         code, detail, pillow = (str(outcome[key]) for key in ("code", "detail", "pillow"))
     except (OSError, ValueError, KeyError, TypeError):
         return

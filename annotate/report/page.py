@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from annotate.files import write_atomic
+from annotate.files import write_output
 from annotate.report import rows
 from annotate.report.histogram import HEIGHT, WIDTH, Histogram, histogram
 from annotate.report.pictures import Pictures, data_uri
@@ -51,7 +51,7 @@ def write_report(
     The same rows, pictures and settings give the same bytes. Raises `OutputError` for broken published files.
     """
     path = out / "report.html"
-    write_atomic(path, render(out, manifest, pictures, settings or {}, examples))
+    write_output(path, render(out, manifest, pictures, settings or {}, examples))
     return path
 
 

@@ -13,9 +13,8 @@ from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from annotate.tables import parts, read_table
+from annotate.tables import as_row, parts, read_batches, read_table
 from schemas.row import Row, Verdict
 
 FOLDERS: Mapping[Verdict, str] = {"accepted": "train", "rejected": "rejected", "quarantined": "quarantine"}
@@ -49,10 +48,9 @@ def load(paths: Sequence[Path], triplet_ids: Sequence[str]) -> Iterator[Row]:
     """Rows with these ids, in file order; other rows are never made into objects."""
     wanted = pa.array(triplet_ids, pa.string())
     for path in paths if triplet_ids else ():
-        read_table(path, columns=[])
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=4_096):
+        for batch in read_batches(path, 4_096):
             for values in batch.filter(pc.is_in(batch["triplet_id"], value_set=wanted)).to_pylist():
-                yield Row.model_validate(values)
+                yield as_row(values, path)
 
 
 def all_ids(out: Path) -> list[str]:

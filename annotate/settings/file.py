@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotate.errors import UsageError
+from annotate.files import read_regular
 from annotate.settings.declared import BY_NAME, CONFIG_FILE, PREFIX
 from annotate.settings.values import Given
-from annotate.text import plain
+from annotate.text import plain, refuse_depth, shorten
 
+MOST_BYTES = 1 << 20
 _SECRETS = ("key", "token", "secret", "password")
 
 
@@ -26,11 +28,17 @@ def read(config: str | None, environment: Mapping[str, str], working_folder: Pat
         return {}
     shown = plain(named or CONFIG_FILE)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+        refuse_depth(table)
     except OSError as error:
-        raise UsageError(f"{shown} cannot be read ({error.strerror}); give another --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{shown} is not TOML ({error}); mend it or give another --config") from None
+        raise UsageError(
+            f"{shorten(shown, 200)} cannot be read ({error.strerror}); give another --config"
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{shown} is nested too deeply; give another --config") from None
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
+        why = plain(str(error), 200)
+        raise UsageError(f"{shown} is not TOML ({why}); mend it or give another --config") from None
     return {name: _given(name, value, shown) for name, value in table.items() if value != ""}
 
 
@@ -54,9 +62,14 @@ def _text(name: str, value: object, file: str) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, int | float):
-        return repr(value)
+        return _bounded(value)
     if isinstance(value, list) and name == "checks":
-        return ",".join(str(item) for item in value)
+        return ",".join(_bounded(item) for item in value)
     if isinstance(value, dict) and name == "thresholds":
-        return ",".join(f"{score}={least}" for score, least in value.items())
+        return ",".join(f"{score}={_bounded(least)}" for score, least in value.items())
     raise UsageError(f"{file}: {name} is a {type(value).__name__}; give a text or a number")
+
+
+def _bounded(value: object) -> str:
+    """A value as text; hexadecimal TOML may give a number that Python refuses to write in decimals."""
+    return "a number too large" if isinstance(value, int) and abs(value) >= 10**18 else str(value)

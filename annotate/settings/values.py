@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from annotate.errors import UsageError
+from annotate.files import usable_path
 from annotate.images import parse_recipe
 from annotate.text import plain
 
@@ -127,8 +128,12 @@ def text(given: Given) -> str:
 
 
 def path(given: Given) -> Path:
-    """A path as given, `~` expanded."""
-    return Path(text(given)).expanduser()
+    """A path as given, `~` expanded; one that can be looked up."""
+    value = text(given)
+    try:
+        return usable_path(value)
+    except UsageError as error:
+        raise UsageError(f"{given.named}: {error}") from error
 
 
 def folder(given: Given) -> Path:
@@ -146,7 +151,7 @@ def teacher(given: Given) -> str:
     if "://" in given.text:
         raise UsageError(f"{given.named} is a URL; a running server is given by TEACHER_URL (--teacher-url)")
     value = text(given)
-    local = Path(value).expanduser()
+    local = path(given)
     if local.is_dir():
         if not (local / "config.json").is_file():
             raise UsageError(f"{given.written} holds no config.json; give the folder of a model")

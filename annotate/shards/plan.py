@@ -10,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from annotate.errors import InputError, OutputError, UsageError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_atomic
+from annotate.text import parse_json
 from schemas.triplet import Triplet
 
 SHARD_SIZE = 256
@@ -122,7 +123,7 @@ def claim_out(out: Path, job: Job) -> None:
                 )
             write_atomic(mark, json.dumps(wanted, indent=2) + "\n")
             return
-        found = json.loads(mark.read_text(encoding="utf-8"))
+        found = parse_json(read_regular(mark, 1 << 20))
     except OSError as error:
         raise OutputError(
             f"OUT {out} cannot be written ({error.strerror or error}); give another OUT"

@@ -27,13 +27,13 @@ from pydantic import ValidationError
 from annotate.card import dataset_card
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_atomic
 from annotate.prompts import prompt_version
 from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for, verdict
 from annotate.shards.plan import Plan
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
-from schemas.manifest import Counts, Manifest, Precision, PublishedFile
+from schemas.manifest import Counts, Manifest, Precision, PublishedFile, Writing
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("accepted",),
@@ -62,6 +62,7 @@ class Origin:
     thresholds: Mapping[str, float]
     checks: tuple[str, ...]
     costs: Costs
+    writing: Writing
 
 
 def _unchanged(table: pa.Table) -> pa.Table:
@@ -92,6 +93,7 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         teacher_sees_target=origin.writer.sees_target,
         prompts={name: prompt.digest for name, prompt in sorted(origin.writer.prompts.items())},
         prompt_version=prompt_version(dict(origin.writer.prompts)),
+        writing=origin.writing,
         thresholds=dict(origin.thresholds),
         checks=origin.checks,
         costs=_costs(origin),
@@ -148,7 +150,7 @@ def read_manifest(out: Path) -> Manifest:
     """The manifest of a published OUT. Raises `OutputError` when there is none or it is broken."""
     path = out / "manifest.json"
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_regular(path, 64 << 20))
     except FileNotFoundError as error:
         raise OutputError(
             f"{out} holds no manifest.json: nothing is published there; run annotate first"

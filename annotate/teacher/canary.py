@@ -12,7 +12,6 @@ import asyncio
 import base64
 import hashlib
 import io
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from PIL import Image, ImageDraw
 from annotate.errors import TeacherRefused
 from annotate.prompts import load_prompts
 from annotate.teacher.probe import base_url, check_server, shown_url
+from annotate.text import parse_json
 from schemas.answers import CaptionAnswer, response_schema
 
 LETTERS = ("A", "B")
@@ -77,7 +77,11 @@ async def run_canary(url: str, model: str, api_key: str | None = None) -> Canary
         timeout=WAIT_SECONDS,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False),
     ) as client:
-        return await _Canary(client, shown_url(url), model).sing()
+        canary = _Canary(client, shown_url(url), model)
+        try:
+            return await canary.sing()
+        except (LookupError, AttributeError, TypeError, ValueError) as error:  # the SDK checks no types
+            raise canary.no_completion() from error
 
 
 def draw_pictures() -> tuple[Image.Image, Image.Image]:
@@ -150,7 +154,7 @@ class _Canary:
                 " '{\"enable_thinking\":false}') or serve a model that does not think",
             )
         try:
-            obeyed = bool(json.loads(message.content or "") == {"claims": [word]})
+            obeyed = bool(parse_json(message.content or "") == {"claims": [word]})
         except ValueError:
             obeyed = False
         if not obeyed and last:
@@ -250,7 +254,7 @@ class _Canary:
                 f"answered HTTP {error.status_code}: {_quoted(error.message)}", _cure(error.status_code)
             )
             raise _Passing(refusal) if error.status_code >= 500 else refusal from error
-        except ValueError as error:  # status 200 and a body that is not JSON
+        except (ValueError, RecursionError) as error:  # status 200 and a body that is not JSON
             raise _Passing(self.no_completion()) from error
         if not isinstance(completed, ChatCompletion) or not completed.choices:
             raise _Passing(self.no_completion())

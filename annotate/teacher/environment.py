@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.errors import CirError, TeacherRefused, UsageError
+from annotate.text import parse_json
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ROOT / "requirements-teacher.txt"
@@ -68,7 +69,7 @@ def gpu_names() -> tuple[str, ...]:
 def is_current(folder: Path, recipe: Recipe) -> bool:
     """Whether the environment was built whole, by this recipe, on this interpreter."""
     try:
-        return bool(json.loads((folder / STAMP).read_text())["digest"] == recipe.digest())
+        return bool(parse_json((folder / STAMP).read_bytes())["digest"] == recipe.digest())
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

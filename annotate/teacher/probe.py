@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import urllib.error
 import urllib.parse
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.errors import TeacherRefused
+from annotate.text import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,11 @@ def _get_json(address: str, url: str, api_key: str | None) -> Any:
             " (`make serve-teacher`), or correct the URL"
         ) from error
     try:
-        return json.loads(body)
+        return parse_json(body)
     except ValueError as error:
-        what = "an HTML page" if body.lstrip()[:1] == b"<" else "no JSON"
+        page = body.lstrip()[:1] == b"<"
+        what = "an HTML page" if page else "no JSON"
+        cure = "it is a web page, not an API: give the URL" if page else "give the URL of its API,"
         raise TeacherRefused(
-            f"TEACHER_URL {shown} answers {what} where a model list should be;"
-            " it is a web page, not an API: give the URL that ends in /v1"
+            f"TEACHER_URL {shown} answers {what} where a model list should be; {cure} that ends in /v1"
         ) from error

@@ -76,11 +76,11 @@ class Request:
                 self.sampling.max_tokens,
             ],
         }
-        return {name: _digest(value) for name, value in parts.items()}
+        return {name: component_digest(value) for name, value in parts.items()}
 
     def digest(self) -> str:
         """sha256 over all components: equal digests mean the same question to the same model."""
-        return _digest(self.components())
+        return component_digest(self.components())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +104,6 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _digest(value: Any) -> str:
+def component_digest(value: Any) -> str:
+    """sha256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Picture, Reply, Request
 from annotate.teacher.retry import BadReply
-from annotate.text import plain
+from annotate.text import parse_json, plain
 
 TOP_LOGPROBS = 20
 _LEAST = -9999.0  # what vLLM gives for an impossible token; exp of it is 0
@@ -144,8 +144,8 @@ def parse_reply(data: bytes, choices: tuple[str, ...]) -> tuple[Reply, str]:
 def error_of(data: bytes) -> tuple[str, str]:
     """Message and parameter of an error body; for another body its beginning."""
     try:
-        form = json.loads(data)
-    except (ValueError, RecursionError):
+        form = parse_json(data)
+    except ValueError:
         return _short(data.decode("utf-8", "replace")), ""
     if isinstance(form, dict):
         error = form.get("error", form)
@@ -160,8 +160,8 @@ def _json_object(data: bytes) -> dict[str, Any]:
     if data.lstrip()[:1] == b"<":
         raise BadReply("html", f"a web page instead of JSON: {_short(data[:80].decode('utf-8', 'replace'))}")
     try:
-        form = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        form = parse_json(data)
+    except ValueError as error:
         raise BadReply("not_json", f"{len(data)} bytes that are not JSON") from error
     if not isinstance(form, dict):
         raise BadReply("not_json", f"JSON, but {type(form).__name__} instead of an object")
@@ -206,4 +206,4 @@ def _short(value: object) -> str:
 
 @lru_cache(maxsize=64)
 def _schema(schema_json: str) -> Any:
-    return json.loads(schema_json)
+    return parse_json(schema_json)

@@ -7,7 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from annotate.calibration.bounds import best_bet, p_value
 from annotate.calibration.calibrate import Labelled, as_thresholds, choose_thresholds, curve, labelled
+from annotate.calibration.draw import draw_rows
 from annotate.calibration.path import keeps, threshold_path
 
 NAMES = ("a", "b", "c", "d")
@@ -20,7 +22,7 @@ def population(rows: int, seed: int, blind: float = 0.01) -> Labelled:
     scores = 1 - rng.beta(1, 25, (rows, len(NAMES)))
     seen = (wrong > 0) & (rng.random(rows) >= blind)
     scores[seen, rng.integers(0, len(NAMES), int(seen.sum()))] = rng.beta(1, 6, int(seen.sum()))
-    return Labelled(NAMES, scores, wrong, np.ones(rows))
+    return Labelled(NAMES, scores, wrong, np.zeros(rows, dtype=np.int64), np.ones(1))
 
 
 ALL = population(24_000, 1)
@@ -84,7 +86,8 @@ def test_the_path_goes_from_keeping_all_to_keeping_the_surest() -> None:
 
 
 def test_an_unmeasured_score_reaches_no_threshold_and_zero_means_measured() -> None:
-    data = labelled([({"a": 0.5, "b": None}, True, 1.0), ({"a": 0.9, "b": 0.2}, False, 2.0)], ("a", "b"))
+    rows = [({"a": 0.5, "b": None}, True, ""), ({"a": 0.9, "b": 0.2}, False, "")]
+    data = labelled(rows, ("a", "b"), {})
     assert data.scores.tolist() == [[0.5, -1.0], [0.9, 0.2]]
     assert keeps(data.scores, np.zeros(2)).tolist() == [False, True]
     assert as_thresholds(("a", "b"), np.array([0.0, 0.5])) == {"a": 0.0, "b": 0.5}
@@ -93,3 +96,72 @@ def test_an_unmeasured_score_reaches_no_threshold_and_zero_means_measured() -> N
 def test_the_choice_depends_on_labels_and_seed_alone() -> None:
     data = sample(4, 600)
     assert choose_thresholds(data, 0.97, 1) == choose_thresholds(data, 0.97, 1)
+
+
+SIZES = {"accepted": 843, "rejected": 150}
+
+
+def drawn(rng: np.random.Generator, wrong: dict[str, np.ndarray], count: int, stop: int) -> Labelled:
+    """Labels of the first `stop` rows of a real draw of `count` from strata with these wrong rows."""
+    ids = {name: [f"{name}/{row}" for row in range(size)] for name, size in SIZES.items()}
+    entries = draw_rows(ids["accepted"], ids["rejected"], count, int(rng.integers(1 << 30)))[:stop]
+    rows = [
+        ({"a": 1.0}, not wrong[entry.stratum][int(entry.triplet_id.split("/")[1])], entry.stratum)
+        for entry in entries
+    ]
+    return labelled(rows, ("a",), SIZES)
+
+
+def spoilt(rng: np.random.Generator, rejected: int, total: int) -> dict[str, np.ndarray]:
+    """Which rows are wrong: so many of all, and so many of these among the rejected."""
+    wrong = {name: np.zeros(size, dtype=bool) for name, size in SIZES.items()}
+    wrong["rejected"][rng.choice(SIZES["rejected"], rejected, replace=False)] = True
+    wrong["accepted"][rng.choice(SIZES["accepted"], total - rejected, replace=False)] = True
+    return wrong
+
+
+@pytest.mark.parametrize(("count", "stop"), [(300, 300), (600, 600), (600, 400), (900, 850), (993, 400)])
+def test_weights_stay_right_when_a_small_stratum_runs_dry_or_the_person_stops(count: int, stop: int) -> None:
+    """Estimated from weights, the share of wrong rows is right on average, whatever was labelled."""
+    rng = np.random.default_rng(count + stop)
+    found = []
+    for _ in range(60):
+        data = drawn(rng, spoilt(rng, 75, 100), count, stop)
+        found.append(float((data.weights * data.wrong).sum() / data.weights.sum()))
+        of_rejected = float(data.weights[data.stratum == 1].sum() / data.weights.sum())
+        assert data.plain or of_rejected == pytest.approx(150 / 993)
+    assert float(np.mean(found)) == pytest.approx(100 / 993, abs=0.005)
+
+
+@pytest.mark.parametrize(("count", "stop"), [(450, 450), (600, 600), (600, 350), (900, 900), (993, 500)])
+def test_a_false_promise_stays_rare_when_a_stratum_is_exhausted(count: int, stop: int) -> None:
+    """The error among all rows is just above 8 %; a draw has half or all of the rejected, which err most.
+    Who takes these rows for equally likely promises too much where those drawn more often err least."""
+    rng = np.random.default_rng(count * 7 + stop)
+    alpha, tries, broken, ignoring = 0.08, 240, 0, 0
+    for number in range(tries):
+        wrong = spoilt(rng, (0, 40, 79)[number % 3], 80)
+        data, before = drawn(rng, wrong, count, stop), drawn(rng, wrong, count, stop)
+        bet = best_bet(before.wrong, before.weights, alpha)
+        broken += p_value(data.wrong, data.weights, alpha, bet, data.plain) <= 0.05
+        ignoring += number % 3 == 0 and p_value(data.wrong, data.weights, alpha, bet, True) <= 0.05
+    assert count > 450 or ignoring > 0.1 * tries / 3
+    assert broken <= 0.05 * tries + 3 * np.sqrt(tries * 0.05 * 0.95)
+
+
+def test_a_stratified_draw_certifies_what_is_true() -> None:
+    rng = np.random.default_rng(2)
+    data = drawn(rng, spoilt(rng, 4, 8), 800, 800)
+    assert choose_thresholds(data, 0.95).certified
+
+
+def test_all_rows_of_all_strata_are_a_simple_random_sample_and_fewer_are_not() -> None:
+    rng = np.random.default_rng(3)
+    assert drawn(rng, spoilt(rng, 5, 10), 2_000, 2_000).plain
+    assert not drawn(rng, spoilt(rng, 5, 10), 2_000, 992).plain
+
+
+def test_each_part_of_a_split_holds_rows_of_each_stratum() -> None:
+    rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 1.0}, True, "accepted")] * 60
+    data = labelled([*rows, ({"a": 1.0}, False, "rejected")], ("a",), {"accepted": 900, "rejected": 100})
+    assert not choose_thresholds(data, 0.95).certified, "one rejected row, and it is wrong"

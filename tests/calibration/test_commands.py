@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from annotate.calibration.label import label
+from annotate.calibration.thresholds import calibrate
 from annotate.cli import main
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import publish, read_manifest
@@ -100,6 +103,20 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"teacher": "other"}, "another teacher"),
         ({"prompt_version": "f" * 64}, "another prompt version"),
         ({"checks": ["form"]}, "another checks"),
+        ({"job": "e" * 64}, "another annotation files (eeeeeeeeeeee, here "),
+        ({"dataset": "circo"}, "another dataset (circo, here cirr)"),
+        ({"split": "val"}, "another split (val, here train)"),
+        ({"category": "dress"}, "another category (dress, here None)"),
+        ({"image_recipe": "fit224-q90-v1"}, "another image recipe (fit224-q90-v1, here fit448-q90-v1)"),
+        ({"teacher_sees_target": True}, "another teacher sees target (True, here False)"),
+        ({"writing": {"chances": 2}}, "another chances (2, here 0)"),
+        ({"writing": {"guided": True}}, "another guided (True, here False)"),
+        ({"writing": {"caption_mode": "first"}}, "another caption mode (first, here and)"),
+        ({"writing": {"temperature": 0.7}}, "another temperature (0.7, here 0.0)"),
+        ({"writing": {"top_p": 0.5}}, "another top p"),
+        ({"writing": {"sampling_seed": 1}}, "another sampling seed"),
+        ({"writing": {"early_stop": True}}, "another early stop"),
+        ({"writing": {"encoder": "clip"}}, "another encoder"),
     ],
 )
 def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
@@ -108,7 +125,10 @@ def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
     file = labels(tmp_path / "labels.jsonl")
     main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
     foreign = tmp_path / "thresholds.json"
-    foreign.write_text(json.dumps(json.loads((out / "thresholds.json").read_text()) | change))
+    made = json.loads((out / "thresholds.json").read_text())
+    if isinstance(within := change.get("writing"), dict):
+        change = {"writing": made["writing"] | within}
+    foreign.write_text(json.dumps(made | change))
     flags = ["select", "--out", str(out), "--precision", "0.95", "--calibration", str(foreign)]
     assert main(flags) == 2
     assert words in capsys.readouterr().err
@@ -142,3 +162,62 @@ def test_rows_that_were_stopped_early_are_kept_by_no_promise(stopped: Path, tmp_
     found = Calibration.model_validate_json((stopped / "thresholds.json").read_bytes())
     assert read_manifest(stopped).counts.accepted == round((found.kept_share or 0.0) * ROWS) <= before
     assert not any(row.skipped_checks for row in read_rows(parts(stopped, "train")))
+
+
+def test_rows_of_an_earlier_version_are_promised_nothing(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their manifest does not say how they came to be."""
+    file = labels(tmp_path / "labels.jsonl")
+    main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
+    now = (out / "manifest.json").read_text()
+    (out / "manifest.json").write_text(json.dumps({**json.loads(now), "writing": None}))
+    try:
+        for command in (["calibrate", "--labels", str(file)], ["select"]):
+            assert main([*command, "--out", str(out), "--precision", "0.95"]) == 2
+            assert "earlier version" in capsys.readouterr().err
+    finally:
+        (out / "manifest.json").write_text(now)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "labels of 0 rows"), (1, "labels of 1 rows"), (9, "label 10")]
+)
+def test_fewer_labels_than_can_choose_are_one_line(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, words: str
+) -> None:
+    file = labels(tmp_path / "few.jsonl", count)
+    assert main(["calibrate", "--out", str(out), "--labels", str(file)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_folder_where_thresholds_belong_is_one_line(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (out / "thresholds.json").unlink(missing_ok=True)
+    (out / "thresholds.json").mkdir()
+    try:
+        for command in (["calibrate", "--labels", str(labels(tmp_path / "labels.jsonl"))], ["select"]):
+            assert main([*command, "--out", str(out), "--precision", "0.95"]) == 2
+            assert "thresholds.json" in capsys.readouterr().err
+    finally:
+        (out / "thresholds.json").rmdir()
+
+
+def test_a_draw_labelled_in_part_is_calibrated_with_the_weights_of_what_was_labelled(
+    out: Path, tmp_path: Path
+) -> None:
+    """Of 320 rows the draw has all 120 rejected ones; a person stops after 250 rows of 300."""
+    file = tmp_path / "labels.jsonl"
+    given = iter(range(250))
+
+    def judge(prompt: str) -> str:
+        if next(given, None) is None:
+            return "q"
+        number = int(re.findall(r"make the ball blue \((\d+)\)", prompt)[0])
+        return "n" if wrong(number) else "y"
+
+    label(out, file, "ada", 300, 0, lambda digest: None, judge)
+    found = calibrate(out, file, 0.9)
+    assert found.rows == 250 and found.promise is not None and found.kept_share is not None
+    assert found.kept_share == pytest.approx(0.75, abs=0.02)

@@ -10,49 +10,65 @@ import pytest
 
 from annotate.calibration.draw import draw_rows
 from annotate.calibration.label import PAGE, label, page, shown
-from annotate.calibration.labels import agreement, append_label, merged, read_labels
-from annotate.errors import InputError
+from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
+from annotate.errors import InputError, UsageError
+from annotate.shards.publish import rejudge
 from schemas.calibration import Label
 from tests.shards.test_publish import annotate, mixed
 from tests.tables.rows import make_row
 
-STRATA = {"accepted": [f"a{n}" for n in range(900)], "rejected": [f"r{n}" for n in range(100)]}
+ACCEPTED, REJECTED = [f"a{n}" for n in range(900)], [f"r{n}" for n in range(100)]
+SIZES = {"accepted": 900, "rejected": 100}
 
 
 def one(triplet_id: str, person: str, right: bool) -> Label:
     return Label(triplet_id=triplet_id, person=person, right=right)
 
 
-def test_the_draw_is_the_same_for_everybody_and_a_larger_one_continues_it() -> None:
-    drawn = draw_rows(STRATA, 60, seed=1)
-    assert drawn == draw_rows({name: ids[::-1] for name, ids in STRATA.items()}, 60, seed=1)
-    assert draw_rows(STRATA, 200, seed=1)[:60] == drawn
-    assert drawn != draw_rows(STRATA, 60, seed=2)
+def test_the_draw_is_the_same_for_everybody_and_a_larger_one_holds_it() -> None:
+    drawn = draw_rows(ACCEPTED, REJECTED, 60, seed=1)
+    assert drawn == draw_rows(ACCEPTED[::-1], REJECTED[::-1], 60, seed=1)
+    assert set(drawn) <= set(draw_rows(ACCEPTED, REJECTED, 200, seed=1))
+    assert drawn != draw_rows(ACCEPTED, REJECTED, 60, seed=2)
     assert len({entry.triplet_id for entry in drawn}) == 60
 
 
-def test_weights_undo_the_shares_of_the_strata() -> None:
-    drawn = draw_rows(STRATA, 200, seed=3)
-    counted = Counter(entry.stratum for entry in drawn)
-    assert counted["rejected"] > 0.2 * 200, "rejected rows are drawn more often than they occur"
-    weights = {entry.stratum: entry.weight for entry in drawn}
-    assert weights == {"accepted": pytest.approx(0.9 / 0.7), "rejected": pytest.approx(0.1 / 0.3)}
-    estimate = sum(e.weight for e in drawn if e.stratum == "rejected") / sum(e.weight for e in drawn)
-    assert estimate == pytest.approx(0.1, abs=0.03)
+def test_seven_of_ten_rows_are_accepted_ones_wherever_one_stops() -> None:
+    drawn = draw_rows(ACCEPTED, REJECTED, 200, seed=3)
+    assert Counter(entry.stratum for entry in drawn) == {"accepted": 140, "rejected": 60}
+    assert 40 <= Counter(entry.stratum for entry in drawn[:80])["accepted"] <= 70
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("count", [300, 600, 900, 993, 1000])
-def test_weights_stay_right_when_a_small_stratum_runs_dry(count: int, seed: int) -> None:
-    strata = {"accepted": [f"a{n}" for n in range(843)], "rejected": [f"r{n}" for n in range(150)]}
-    drawn = draw_rows(strata, count, seed)
-    estimate = sum(e.weight for e in drawn if e.stratum == "rejected") / sum(e.weight for e in drawn)
-    assert estimate == pytest.approx(150 / 993, abs=0.035 if count < 993 else 1e-9)
-    assert len(drawn) == 993 or count < 993
+@pytest.mark.parametrize(
+    ("count", "numbers"),
+    [
+        (100, (70, 30)),
+        (600, (500, 100)),
+        (990, (890, 100)),
+        (1_000, (900, 100)),
+        (5_000, (900, 100)),
+        (1, (1, 0)),
+    ],
+)
+def test_what_a_stratum_lacks_of_its_share_the_other_gives(count: int, numbers: tuple[int, int]) -> None:
+    drawn = draw_rows(ACCEPTED, REJECTED, count, seed=4)
+    found = Counter(entry.stratum for entry in drawn)
+    assert (found["accepted"], found["rejected"]) == numbers
+    assert len({entry.triplet_id for entry in drawn}) == len(drawn)
 
 
 def test_a_draw_of_more_than_there_is_has_every_row_once() -> None:
-    assert {e.triplet_id for e in draw_rows({"accepted": ["x", "y"], "rejected": []}, 9, 0)} == {"x", "y"}
+    assert {e.triplet_id for e in draw_rows(["x", "y"], [], 9, 0)} == {"x", "y"}
+    assert {e.triplet_id for e in draw_rows([], ["x"], 9, 0)} == {"x"}
+
+
+def test_every_row_of_a_stratum_is_as_likely_as_any_other() -> None:
+    counted = Counter(
+        e.triplet_id for seed in range(300) for e in draw_rows(ACCEPTED[:20], REJECTED[:20], 10, seed)[:6]
+    )
+    means = [sum(counted[name] for name in ids[:20]) / 20 for ids in (ACCEPTED, REJECTED)]
+    for ids, mean in zip((ACCEPTED, REJECTED), means, strict=True):
+        assert all(abs(counted[name] - mean) < 5 * mean**0.5 for name in ids[:20])
 
 
 def answers(*given: str) -> tuple[Callable[[str], str], list[str]]:
@@ -114,7 +130,12 @@ def test_a_later_label_of_the_same_person_replaces_the_earlier(tmp_path: Path) -
     [
         ("{", "line 2"),
         ('{"triplet_id":"x","person":"a"}', "right"),
-        ('{"triplet_id":"x","person":"a","right":true,"weight":0}', "weight"),
+        ('{"triplet_id":"x","person":"a","right":true,"strata":{"accepted":0}}', "strata"),
+        ('{"triplet_id":"x","person":"a","right":true,"strata":{"accepted":1e308}}', "strata"),
+        ('{"triplet_id":"x","person":"a","right":true,"stratum":"a","strata":{"b":2}}', "none of strata"),
+        ('{"triplet_id":"x","person":"\\u001b[31m","right":true}', "printable"),
+        ('{"triplet_id":"x","person":" ","right":true}', "printable"),
+        ("[" * 100_000, "recursion"),
         ('{"triplet_id":"x","person":"a","right":true,"score":1}', "score"),
     ],
 )
@@ -124,3 +145,79 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, words: str) -> None:
     with pytest.raises(InputError, match="line 2") as caught:
         read_labels(file)
     assert words in str(caught.value)
+
+
+def test_a_line_ends_at_its_newline_and_at_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    notes = ["\u2028", "a\x85b", "\u2029 \u001c"]
+    for number, note in enumerate(notes):
+        append_label(file, one(str(number), "a", True).model_copy(update={"note": note}))
+    assert [entry.note for entry in read_labels(file)] == notes
+
+
+def test_a_file_whose_last_line_is_open_is_continued_on_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "labels.jsonl"
+    file.write_text(one("x", "a", True).model_dump_json())
+    append_label(file, one("y", "a", False))
+    assert [entry.triplet_id for entry in read_labels(file)] == ["x", "y"]
+    assert file.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize("person", ["", " ", "\udcff", "\x1b[31mada", "a\nb"])
+def test_a_name_that_cannot_be_shown_is_refused_before_anything_is_asked(tmp_path: Path, person: str) -> None:
+    annotate(tmp_path, mixed())
+    read, asked = answers("y")
+    with pytest.raises(UsageError, match="printable"):
+        label(tmp_path / "out", tmp_path / "l.jsonl", person, 5, 0, lambda digest: None, read)
+    assert not asked and not (tmp_path / "l.jsonl").exists()
+
+
+def test_labels_of_verdicts_that_have_changed_since_are_not_continued(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    out, file = tmp_path / "out", tmp_path / "labels.jsonl"
+    read, _ = answers("y", "y")
+    label(out, file, "ada", 20, 0, lambda digest: None, read)
+    assert {len(entry.strata) for entry in read_labels(file)} == {2}
+    rejudge(out, {"p_covers": 0.0})
+    read, asked = answers("y")
+    with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows"):
+        label(out, file, "bob", 20, 0, lambda digest: None, read)
+    assert not asked
+
+
+def of(name: str, stratum: str, sizes: dict[str, int] = SIZES) -> Label:
+    return Label(triplet_id=name, person="a", right=True, stratum=stratum, strata=sizes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([of("a1", "accepted")], "none of the 100 rejected rows is labelled"),
+        (
+            [of("a1", "accepted"), one("r1", "a", True)],
+            "of r1 by a was drawn from other rows than that of a1",
+        ),
+        ([of("a1", "accepted"), of("r1", "rejected", {**SIZES, "rejected": 99})], "drawn from other rows"),
+        (
+            [of("a", "accepted", {"accepted": 1}), of("b", "accepted", {"accepted": 1})],
+            "2 accepted rows where 1",
+        ),
+    ],
+)
+def test_labels_that_are_no_sample_of_one_state_weigh_nothing(labels: list[Label], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        strata_of(labels, Path("labels.jsonl"))
+
+
+def test_labels_of_all_strata_know_their_sizes() -> None:
+    assert strata_of([of("a1", "accepted"), of("r1", "rejected")], Path("l")) == SIZES
+    assert strata_of([one("a", "a", True)], Path("l")) == {}
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"\x00" * 10])
+def test_what_is_no_text_is_no_labels_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "labels.jsonl").write_bytes(data)
+    with pytest.raises(InputError, match=r"labels\.jsonl"):
+        read_labels(tmp_path / "labels.jsonl")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_labels(tmp_path)

@@ -105,6 +105,8 @@ def test_a_missing_field_names_file_record_and_field(
         ("cirr", "pairid", True),
         ("cirr", "pairid", 1.5),
         ("cirr", "pairid", -1),
+        ("cirr", "pairid", 10**4_200),
+        ("circo", "id", 10**18),
         ("cirr", "caption", ["a"]),
         ("cirr", "target_soft", {"train-1-0-img0": "1.0"}),
         ("cirr", "target_soft", {"train-1-0-img0": float("nan")}),

@@ -68,6 +68,24 @@ def test_encoded_gives_the_stored_jpeg_and_its_digest(store: ImageStore, photo: 
         assert (image.format, image.size) == ("JPEG", (448, 299))
 
 
+@pytest.mark.parametrize("left", [0, 1, 2, 500, -1])
+def test_a_stored_picture_that_a_power_cut_left_unfinished_is_made_again(
+    store: ImageStore, photo: Path, left: int
+) -> None:
+    picture = store.store(photo)
+    path = store.folder / RECIPE / picture.source_digest[:2] / f"{picture.source_digest}.jpg"
+    whole = path.read_bytes()
+    for damaged in (whole[:left], b"\0" * len(whole)):
+        path.write_bytes(damaged)
+        later = ImageStore(store.folder, RECIPE)
+        with pytest.raises(OutputError, match=r"not whole; run the same command again"):
+            later.encoded(picture)
+        assert later.store(photo) == picture
+        assert path.read_bytes() == whole == later.encoded(picture).data
+        path.write_bytes(damaged)
+        assert later.store(photo) == picture and path.read_bytes() == whole
+
+
 def test_a_source_is_decoded_once_even_by_a_later_process(
     store: ImageStore, photo: Path, decodes: list[int]
 ) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from annotate import journal_tools
-from annotate.journal import FILE_NAME, Journal, answer_of, checksum
+from annotate.journal import FILE_NAME, Journal
 from annotate.teacher.request import Reply, Request
+from annotate.teacher.stored import answer_of, checksum
 from tests.faults.fakes import question
 
 WAL = f"{FILE_NAME}-wal"

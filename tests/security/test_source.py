@@ -54,6 +54,14 @@ def test_nothing_of_ours_listens_for_others(path: Path) -> None:
     assert "0.0.0.0" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_json_is_parsed_in_one_guarded_place(path: Path) -> None:
+    """Nesting ends in a RecursionError where `json.loads` is called; `text.parse_json` refuses it."""
+    if path.relative_to(ROOT).parts[0] == "annotate" and path.name != "text.py":
+        called = {dotted(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
+        assert not called & {"json.loads", "json.load"}
+
+
 def test_every_template_escapes() -> None:
     for path in MODULES:
         for node in nodes(path):

@@ -303,3 +303,22 @@ def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
     run_only = text[text.index("changes neither answers nor job") :]
     assert "--concurrency" in run_only
     assert "--temperature" not in run_only
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "[" * 300 + "]" * 300, "nested too deeply"),
+        ("a." * 3_000 + "b = 1", "nested too deeply"),
+        ("#" * 3_000_000, "larger than 1 MiB"),
+        ("limit = " + "9" * 9_000, "4300 digits"),
+        ("limit = 0x" + "f" * 9_000, 'limit = "a number too large" is not a whole number'),
+        ("thresholds = {form = 0x" + "f" * 9_000 + "}", "is not score=number"),
+        ("checks = [0x" + "f" * 9_000 + "]", "is no list of different names"),
+    ],
+)
+def test_deep_and_huge_settings_are_one_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "annotate.toml").write_text(text)
+    message = refusal(tmp_path)
+    assert words in message and len(message) < 400

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.text import csv_cell, plain
+from annotate.text import MAX_DEPTH, csv_cell, parse_json, plain
 
 
 def test_plain_keeps_ordinary_text_of_any_script() -> None:
@@ -44,3 +44,20 @@ def test_csv_cell_is_never_a_formula(text: str) -> None:
 def test_csv_cell_leaves_other_text_alone() -> None:
     assert csv_cell("a long dress (not short) - blue") == "a long dress (not short) - blue"
     assert csv_cell("") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[" * 100_000, "[" * 70 + "]" * 70, '{"a":' * 400 + "1" + "}" * 400, b"\xff", "9" * 5_000],
+)
+def test_whatever_is_wrong_with_json_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+def test_json_as_deep_as_any_of_ours_is_read() -> None:
+    value = parse_json("[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH)
+    for _ in range(MAX_DEPTH):
+        (value,) = value
+    assert value == 1
+    assert parse_json('"[[[["') == "[[[["

@@ -113,7 +113,9 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path, name: str) -
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("mark", ["", "{", "[]", '{"job": 1}'])
+@pytest.mark.parametrize(
+    "mark", ["", "{", "[]", '{"job": 1}', "[" * 100_000, '{"job": ' * 500 + "1" + "}" * 500]
+)
 def test_a_broken_mark_is_refused(tmp_path: Path, mark: str) -> None:
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "job.json").write_text(mark)

@@ -18,6 +18,7 @@ from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
 from annotate.shards.run import Tools, run_shard
+from annotate.shards.writing import writing_of
 from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, parts, read_rows, read_table
 from annotate.teacher.request import Ask, Reply, Request
@@ -280,9 +281,8 @@ def test_the_card_says_what_is_there_and_warns_of_leakage(tmp_path: Path) -> Non
     assert "| `train/` | 7 |" in card and "edits_mismatch" in card and "Rendered sample" in card
     assert "LEAKAGE" not in card
     tools = make_tools(tmp_path, mixed(), TRIPLETS)
-    seeing = Origin(
-        "user", "r", "flat", Writer("tiny", tools.writer.prompts, (), "x", sees_target=True), {}, (), Costs()
-    )
+    writer = Writer("tiny", tools.writer.prompts, (), "x", sees_target=True)
+    seeing = Origin("user", "r", "flat", writer, {}, (), Costs(), writing_of(tools))
     plan = make_plan(TRIPLETS, JOB)
     publish(plan, [], tmp_path / "other", seeing)
     assert "LEAKAGE" in (tmp_path / "other" / "README.md").read_text()

@@ -17,6 +17,7 @@ from annotate.prompts import load_prompts
 from annotate.shards.plan import Job
 from annotate.shards.publish import SHARD_ROWS, Origin
 from annotate.shards.run import Tools
+from annotate.shards.writing import writing_of
 from annotate.stages import Writer
 from annotate.teacher.request import Ask, Reply, Request
 from schemas.triplet import Triplet
@@ -118,4 +119,5 @@ def origin(tools: Tools) -> Origin:
         tools.thresholds,
         tuple(c.name for c in tools.checks),
         Costs(),
+        writing_of(tools),
     )

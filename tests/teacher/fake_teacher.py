@@ -35,6 +35,8 @@ class FakeTeacher:
                 return web.json_response({"error": {"message": fault}}, status=status)
         if "html" in self.faults:
             return web.Response(text="<html>hello</html>", content_type="text/html")
+        if "deep" in self.faults:
+            return web.Response(text="[" * 100_000, content_type="application/json")
         (part,) = (p for p in body["messages"][-1]["content"] if p["type"] == "image_url")
         if "no images" in self.faults or ("uuid" in part and "no uuid" in self.faults):
             return _bad("images are not what we do")
@@ -68,6 +70,12 @@ class FakeTeacher:
             names = ["<think>", "Well"] if "thinks late" in self.faults else ["A", "B"]
             top = [{"token": n, "logprob": -1.0 - look * i, "bytes": None} for i, n in enumerate(names, 1)]
             choice["logprobs"] = {"content": [top[0] | {"top_logprobs": top}]}
+        if "odd content" in self.faults:
+            message["content"] = {"claims": 5}
+        if "odd letters" in self.faults and "logprobs" in choice:
+            choice["logprobs"] = {"content": [{"top_logprobs": [{"token": 5, "logprob": "high"}]}]}
+        if "odd choices" in self.faults:
+            choice.pop("message")
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return {
             "id": "x",
@@ -84,6 +92,8 @@ class FakeTeacher:
             return web.json_response({"error": "who are you?"}, status=401)
         if "html" in self.faults:
             return web.Response(text="<!DOCTYPE html><p>hello", content_type="text/html")
+        if "deep models" in self.faults:
+            return web.Response(text="[" * 100_000, content_type="application/json")
         if "not a list" in self.faults:
             return web.json_response(["x"])
         if "redirects" in self.faults:

@@ -49,6 +49,10 @@ def test_images_are_sent_inline_first_and_by_uuid_afterwards() -> None:
         ("locked", r"HTTP 401.*; set TEACHER_API_KEY"),
         ("no such model", r"HTTP 404.*; set TEACHER_MODEL"),
         ("html", r"answers an HTML page.*ends in /v1"),
+        ("deep", r"no chat completion; give the URL"),
+        ("odd content", r"no chat completion; give the URL"),
+        ("odd letters", r"no chat completion; give the URL"),
+        ("odd choices", r"no chat completion; give the URL"),
     ],
 )
 def test_a_fault_is_refused_in_one_line_with_its_cure(fault: str, finding: str) -> None:

@@ -28,6 +28,7 @@ def test_a_provider_without_a_version_is_accepted() -> None:
     [
         ("", "Qwen/other", r"does not serve 'Qwen/other' but 'fake-teacher'; set TEACHER_MODEL"),
         ("html", MODEL, r"HTML page.*ends in /v1"),
+        ("deep models", MODEL, r"no JSON where a model list should be"),
         ("not a list", MODEL, r"no OpenAI model list; .*ends in /v1"),
         ("locked", MODEL, r"HTTP 401.*TEACHER_API_KEY"),
         ("redirects", MODEL, r"HTTP 302"),
