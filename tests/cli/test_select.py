@@ -15,7 +15,7 @@ def test_an_out_in_use_is_not_judged_anew(
     roots: dict[str, Path], fault_server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "5"]
+    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "15"]
     assert main([*run, "--teacher-url", f"{fault_server}/ok/v1", "--teacher-model", "test"]) == 0
     with hold_lock(out / "journal" / "lock"):
         assert main(["select", "--out", str(out)]) == 2
@@ -54,7 +54,7 @@ def test_help_takes_no_example_for_a_default(capsys: pytest.CaptureFixture[str])
 
 def test_the_report_follows_the_verdicts(roots: dict[str, Path], fault_server: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "5"]
+    run = ["run", "--root", str(roots["cirr"]), "--out", str(out), "--runner", "local", "--limit", "15"]
     flags = ["--checks", "form", "--teacher-url", f"{fault_server}/ok/v1", "--teacher-model", "test"]
     assert main([*run, *flags]) == 0
     (out / "report.html").write_text("stale")

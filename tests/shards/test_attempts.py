@@ -47,7 +47,7 @@ def test_a_row_that_is_written_rightly_at_the_second_chance_is_accepted(tmp_path
     again = [request for request in asked if request.stage == "reasoning_again"]
     assert [request.sampling.seed for request in again] == [1, 2]
     assert all(request.sampling.temperature >= 0.7 for request in again)
-    assert "contradict each other" in again[0].turns[-1].text
+    assert "not what the request asks for" in again[0].turns[-1].text
     assert again[0].turns[-2].text == WRONG, "the writer sees its own answer before the complaint"
     assert sum(request.stage == "caption" for request in asked) == 1, "the caption was not at fault"
 
