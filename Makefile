@@ -18,7 +18,7 @@ is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter com
 $(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
 
 # A variable that nothing reads would start the whole job as if it had not been given.
-OTHERS := PRECISION ROWS FULL DOCS DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
+OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
 ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
                TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -34,7 +34,7 @@ help: ## this list
 	@echo; echo "annotate, doctor, serve-teacher (explained by: make setup && $(RUN) -m annotate run --help):"
 	@echo "$(SETTINGS)" | fold -s -w 100 | sed 's/^/  /'
 	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS RUNNER"
-	@echo "select: OUT THRESHOLDS PRECISION"; echo "prove: OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS"; echo "sample: DATASET SEED"
+	@echo "select: OUT THRESHOLDS PRECISION"; echo "sample-models: MINUTES PICTURES OUT"; echo "prove: OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS"; echo "sample: DATASET SEED"
 	@echo "setup: PYTHON, TEACHER_REQUIREMENTS (a build of vLLM of your own)"
 
 .PHONY: setup
@@ -59,10 +59,13 @@ sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sa
 	  --out outputs/sample/$(or $(DATASET),cirr)-seed$(or $(SEED),7)
 
 .PHONY: sample-models
-sample-models: project ## train the sample's tiny models again: teacher, base, CLIP (hours; resumes)
-	@$(RUN) -m sample.teacher train --work outputs/sample-models --out sample/models/teacher
-	@$(RUN) -m sample.base train --work outputs/sample-models --out sample/models/base
-	@$(RUN) -m sample.clip train --work outputs/sample-models --out sample/models/clip
+sample-models: project ## train the sample's tiny models again: teacher, base, CLIP (hours; resumes); MINUTES of each, PICTURES, OUT
+	@$(RUN) -m sample.teacher train --work outputs/sample-models --out '$(or $(OUT),sample/models)/teacher' \
+	  $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(PICTURES),--pictures '$(PICTURES)')
+	@$(RUN) -m sample.base train --work outputs/sample-models --out '$(or $(OUT),sample/models)/base' \
+	  $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(PICTURES),--count '$(PICTURES)')
+	@$(RUN) -m sample.clip train --work outputs/sample-models --out '$(or $(OUT),sample/models)/clip' \
+	  $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(PICTURES),--count '$(PICTURES)')
 
 .PHONY: annotate
 annotate: project $(if $(TEACHER_URL)$(TEACHER_PYTHON),,teacher-environment) ## annotate DATASET; the sample by default, your data with ROOT=
