@@ -96,9 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name for name in measured(DEFAULT_CHECKS) if all(getattr(row, name) is not None for row in found)
     ]
     data = labelled(
-        [({name: getattr(row, name) for name in columns}, one.marks.row, "") for one, row in rows],
-        columns,
-        {},
+        [({name: getattr(row, name) for name in columns}, one.marks.row, 1.0) for one, row in rows], columns
     )
     if len(rows) > given.size:
         print("\n" + resample(data, given.precision, given.size, given.times))

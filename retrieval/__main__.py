@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here needs a hub
 
-from annotate.errors import CirError, RunIncomplete
+from annotate.errors import CirError, RunIncomplete, UsageError
+from annotate.files import usable_path
+from annotate.text import plain, take_any_text
 from schemas.triplet import DATASETS
 
 OUTPUTS = Path("outputs")
@@ -20,15 +24,17 @@ OUTPUTS = Path("outputs")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 (a run that could not complete) or 2 (bad usage or input)."""
-    arguments = parser().parse_args(argv)
+    take_any_text(sys.stdout, sys.stderr)
     try:
+        arguments = parser().parse_args(argv)
+        _refuse_files(arguments)
         # here, so that usage errors need not wait for all of it
         from retrieval.commands import COMMANDS, quiet
 
         quiet()
         return COMMANDS[arguments.function](arguments)
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -77,26 +83,26 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument(
         "--gold",
-        type=Path,
+        type=usable_path,
         action="append",
         help="OUT folders with the teacher's chains of the queries [those in outputs/]",
     )
-    whole.add_argument("--clip-model", type=Path, help="CLIP or SigLIP of two rows [the sample's]")
+    whole.add_argument("--clip-model", type=usable_path, help="CLIP or SigLIP of two rows [the sample's]")
     whole.add_argument(
-        "--max-tokens", type=int, help="longest chain that is written [512; the sample's base: 224]"
+        "--max-tokens", type=_positive, help="longest chain that is written [512; the sample's base: 224]"
     )
     whole.set_defaults(function="train_eval")
 
     encode = commands.add_parser("encode", help="embed a folder of images")
     _add_model(encode)
-    encode.add_argument("--images", type=Path, required=True, help="folder of .png and .jpg files")
-    encode.add_argument("--out", type=Path, required=True, help="folder for the embeddings")
+    encode.add_argument("--images", type=usable_path, required=True, help="folder of .png and .jpg files")
+    encode.add_argument("--out", type=usable_path, required=True, help="folder for the embeddings")
     encode.set_defaults(function="encode")
 
     evaluate = commands.add_parser("evaluate", help="measure by a dataset's protocol")
     _add_model(evaluate)
     evaluate.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
-    evaluate.add_argument("--root", type=Path, required=True, help="the dataset's root")
+    evaluate.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
     evaluate.add_argument("--category", help="FashionIQ: only this one")
     evaluate.add_argument(
         "--chain",
@@ -105,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
         help="what stands before the embedding: nothing, the teacher's chain, the model's own [generated]",
     )
     evaluate.add_argument(
-        "--gold", type=Path, help="OUT folder with annotations of this split, for --chain gold"
+        "--gold", type=usable_path, help="OUT folder with annotations of this split, for --chain gold"
     )
     evaluate.add_argument(
         "--gallery",
@@ -131,25 +137,30 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--allow-missing", action="store_true", help="leave out queries without images, counted"
     )
-    evaluate.add_argument("--max-tokens", type=int, default=512, help="longest chain that is written [512]")
+    evaluate.add_argument(
+        "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
+    )
     _add_generator(evaluate)
     evaluate.add_argument(
-        "--out", type=Path, default=OUTPUTS / "evaluate", help="folder of the results [outputs/evaluate]"
+        "--out",
+        type=usable_path,
+        default=OUTPUTS / "evaluate",
+        help="folder of the results [outputs/evaluate]",
     )
     evaluate.set_defaults(function="evaluate")
 
     search = commands.add_parser("search", help="find images for a picture and a modification")
     _add_model(search)
-    search.add_argument("--image", type=Path, required=True, help="the reference picture")
+    search.add_argument("--image", type=usable_path, required=True, help="the reference picture")
     search.add_argument("--text", required=True, help="the modification")
-    search.add_argument("--index", type=Path, required=True, help="folder that encode wrote")
-    search.add_argument("-k", type=int, default=10, help="how many images [10]")
+    search.add_argument("--index", type=usable_path, required=True, help="folder that encode wrote")
+    search.add_argument("-k", type=_positive, default=10, help="how many images [10]")
     search.add_argument("--no-chain", action="store_true", help="do not reason first")
     search.set_defaults(function="search")
     explain = commands.add_parser("explain", help="chain, best images and rank of every query; CSV and page")
     _add_model(explain)
     explain.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
-    explain.add_argument("--root", type=Path, required=True, help="the dataset's root")
+    explain.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
     explain.add_argument("--category", help="FashionIQ: which one")
     explain.add_argument(
         "--chain",
@@ -157,20 +168,27 @@ def parser() -> argparse.ArgumentParser:
         default="generated",
         help="what stands before the embedding: nothing, or the model's own chain [generated]",
     )
-    explain.add_argument("--max-tokens", type=int, default=512, help="longest chain that is written [512]")
     explain.add_argument(
-        "--worst", type=int, default=50, help="how many queries the page shows, worst first [50]"
+        "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
+    )
+    explain.add_argument(
+        "--worst", type=_positive, default=50, help="how many queries the page shows, worst first [50]"
     )
     _add_generator(explain)
     explain.add_argument(
-        "--out", type=Path, default=OUTPUTS / "explain", help="folder of CSV and page [outputs/explain]"
+        "--out",
+        type=usable_path,
+        default=OUTPUTS / "explain",
+        help="folder of CSV and page [outputs/explain]",
     )
     explain.set_defaults(function="explain")
 
     export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
     _add_model(export)
-    export.add_argument("--out", type=Path, required=True, help="folder to write the model into")
-    export.add_argument("--results", type=Path, help="results.json whose numbers go into the model card")
+    export.add_argument("--out", type=usable_path, required=True, help="folder to write the model into")
+    export.add_argument(
+        "--results", type=usable_path, help="results.json whose numbers go into the model card"
+    )
     export.set_defaults(function="export")
     return top
 
@@ -181,14 +199,21 @@ def _add_training(parser: argparse.ArgumentParser, out: str) -> None:
 
     parser.add_argument(
         "--data",
-        type=Path,
+        type=usable_path,
         action="append",
         help="OUT folder of make annotate, repeatable [every complete outputs/*-train of one source]",
     )
-    parser.add_argument("--image-root", type=Path, help="where the dataset's root lies if it has moved")
-    parser.add_argument("--base-model", type=Path, help="image-text-to-text model [the sample's tiny base]")
     parser.add_argument(
-        "--out", type=Path, default=OUTPUTS / out, help=f"folder of model and checkpoints [{OUTPUTS / out}]"
+        "--image-root", type=usable_path, help="where the dataset's root lies if it has moved"
+    )
+    parser.add_argument(
+        "--base-model", type=usable_path, help="image-text-to-text model [the sample's tiny base]"
+    )
+    parser.add_argument(
+        "--out",
+        type=usable_path,
+        default=OUTPUTS / out,
+        help=f"folder of model and checkpoints [{OUTPUTS / out}]",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
     parser.add_argument("--checkpoint-activations", action="store_true", help="less memory, more time")
@@ -197,8 +222,8 @@ def _add_training(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained model")
-    parser.add_argument("--base-model", type=Path, help="where its base model lies, if it has moved")
+    parser.add_argument("--model", type=usable_path, required=True, help="folder of a trained model")
+    parser.add_argument("--base-model", type=usable_path, help="where its base model lies, if it has moved")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
     parser.add_argument("--batch", type=int, default=32, help="embedded at a time [32]")
 
@@ -235,7 +260,29 @@ def _add_fields(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
         elif get_origin(kind) is Literal:
             parser.add_argument(flag, choices=get_args(kind), **about)
         else:
-            parser.add_argument(flag, type=kind, **about)
+            parser.add_argument(flag, type=_finite if kind is float else kind, **about)
+
+
+def _positive(text: str) -> int:
+    """A number of things, for argparse."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    """A number, for argparse; the settings say which ones they can use."""
+    if math.isinf(value := float(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not finite")
+    return value
+
+
+def _refuse_files(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` when something that is no folder lies where results should go."""
+    out = getattr(arguments, "out", None)
+    for place in (out, *out.parents) if isinstance(out, Path) else ():
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place} is no folder; give --out another one")
 
 
 if __name__ == "__main__":

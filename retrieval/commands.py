@@ -76,6 +76,8 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     sources = [open_source(folder, arguments.image_root) for folder in folders]
     check_one_kind(sources)
     seeds = tuple(_numbers("--seeds", arguments.seeds, int))
+    if min(seeds) < 0 or max(seeds) >= 2**31:
+        raise UsageError(f"--seeds {arguments.seeds}: a seed is a number from 0 to {2**31 - 1}")
     device = choose_device(arguments.device)
     model, settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
     rate = settings.learning_rate

@@ -55,6 +55,10 @@ class TrainSettings:
         for name in ("warmup", "first_stage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
+        if self.hard_negatives < 0:
+            raise UsageError(f"hard-negatives is {self.hard_negatives}; it must be 0 or more")
         if self.batch < 2 and self.lambda_info:
             raise UsageError(
                 "batch is 1, but a contrastive loss needs other targets to contrast with; take more"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from annotate.datasets import find_images
 from annotate.errors import InputError, UsageError
+from annotate.text import shorten
 from retrieval.conversation import chain_text
 from schemas.answers import Edit
 from schemas.manifest import Manifest
@@ -92,11 +93,15 @@ def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train")
         raise InputError(f"{out}: no rows in {rows}/; nothing to train on, look into its report.html")
     for name, file in chosen.items():
         path = out / name
-        if not path.is_file():
-            raise InputError(f"{path}: is gone, but the manifest names it; run make annotate again")
-        with path.open("rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
-                raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
+        try:
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{shorten(str(path), 200)}: is gone, but the manifest names it; run make annotate again"
+            ) from error
+        if digest != file.sha256:
+            raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
     files = tuple(out / name for name in sorted(chosen))
     images = _find(manifest, files, image_root)
     return Source(out, manifest, files, n_rows, images)

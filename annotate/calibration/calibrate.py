@@ -10,7 +10,7 @@ many were tried.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,30 +32,32 @@ METHOD = (
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Labelled rows as arrays: scores a column (unmeasured: -1), 1 for wrong, the index of each row's
-    stratum; and how many rows each stratum has in all. A simple random sample is one stratum."""
+    """Labelled rows as arrays: scores a column (unmeasured: -1), 1 for wrong; of a stratified sample how many
+    rows the stratum of each has in all, and its index. None: a simple random sample (`sizes` are 1)."""
 
     names: tuple[str, ...]
     scores: Floats
     wrong: Floats
-    stratum: NDArray[np.int64]
     sizes: Floats
+    stratum: NDArray[np.int64] | None = None
 
     def part(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Labelled:
-        """These rows alone: again a random sample of each stratum."""
-        return Labelled(self.names, self.scores[rows], self.wrong[rows], self.stratum[rows], self.sizes)
+        """These rows alone: again a random sample, of each stratum."""
+        stratum = None if self.stratum is None else self.stratum[rows]
+        return Labelled(self.names, self.scores[rows], self.wrong[rows], self.sizes[rows], stratum)
 
     @property
     def plain(self) -> bool:
         """Whether it is a simple random sample."""
-        return len(self.sizes) == 1
+        return self.stratum is None
 
     @property
     def weights(self) -> Floats:
         """How many rows each one stands for, (rows of its stratum / these of them), relative to the most."""
-        counts = np.bincount(self.stratum, minlength=len(self.sizes))
-        each = np.divide(self.sizes, counts, out=np.zeros(len(self.sizes)), where=counts > 0)
-        found: Floats = (each / max(float(each.max()), 1e-300))[self.stratum]
+        if self.stratum is None or not len(self.stratum):
+            return np.ones(len(self.wrong))
+        each = self.sizes / np.bincount(self.stratum)[self.stratum]
+        found: Floats = each / each.max()
         return found
 
 
@@ -76,13 +78,14 @@ class Choice:
 
 
 def labelled(
-    rows: Sequence[tuple[Mapping[str, float | None], bool, str]],
+    rows: Sequence[tuple[Mapping[str, float | None], bool, Hashable]],
     names: Sequence[str],
-    strata: Mapping[str, int],
+    strata: Mapping[str, int] | None = None,
 ) -> Labelled:
-    """Arrays from (scores, right, stratum) of each row; `strata` has the size of each, none for a simple
-    random sample. When every row of all of them is labelled, any part of them is such a sample."""
-    sizes = dict(strata) if len(rows) < sum(strata.values()) else {}
+    """Arrays from (scores, right, stratum) of each row; `strata` has the size of each. In a simple random
+    sample there are none, and nothing is read from the third; a sample of every row is one, too."""
+    sizes: dict[Hashable, int] = dict((strata or {}).items())
+    of_rows = [stratum for _, _, stratum in rows] if len(rows) < sum(sizes.values()) else []
     index = {name: place for place, name in enumerate(sizes)}
     scores = [
         [-1.0 if (value := found.get(name)) is None else value for name in names] for found, _, _ in rows
@@ -91,8 +94,8 @@ def labelled(
         tuple(names),
         np.array(scores, dtype=np.float64).reshape(len(rows), len(names)),
         np.array([not right for _, right, _ in rows], dtype=np.float64),
-        np.array([index.get(stratum, 0) for _, _, stratum in rows], dtype=np.int64),
-        np.array(list(sizes.values()) or [1], dtype=np.float64),
+        np.array([sizes[one] for one in of_rows], dtype=np.float64) if of_rows else np.ones(len(rows)),
+        np.array([index[one] for one in of_rows], dtype=np.int64) if of_rows else None,
     )
 
 
@@ -114,7 +117,8 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
 def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     """Two random parts; each stratum is split, so that no part is without one."""
     order = np.random.default_rng(seed).permutation(len(data.wrong))
-    of_each = [order[data.stratum[order] == one] for one in range(len(data.sizes))]
+    stratum = np.zeros(len(order), dtype=np.int64) if data.stratum is None else data.stratum
+    of_each = [order[stratum[order] == one] for one in range(int(stratum.max(initial=0)) + 1)]
     cuts = [round(TUNING * len(rows)) for rows in of_each]
     first = np.concatenate([rows[:cut] for rows, cut in zip(of_each, cuts, strict=True)])
     second = np.concatenate([rows[cut:] for rows, cut in zip(of_each, cuts, strict=True)])

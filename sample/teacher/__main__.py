@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
         "train", help="render, train and export; the same command goes on where it stopped"
     )
     train.add_argument("--minutes", type=float, default=90, help="training time, rendering not counted")
-    train.add_argument("--pictures", type=int, default=60_000, help="pictures a domain, a multiple of 1,000, at least 2,000")
+    train.add_argument(
+        "--pictures", type=int, default=60_000, help="pictures a domain, a multiple of 1,000, at least 2,000"
+    )
     train.add_argument("--work", type=Path, required=True, help="folder for pictures (6 GB) and checkpoints")
     train.add_argument("--out", type=Path, required=True, help="model folder to write")
     train.add_argument("--init", type=Path, help="model folder to go on from, with its tokenizer")

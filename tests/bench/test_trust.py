@@ -14,7 +14,7 @@ def rows(count: int, wrong_share: float, telling: bool) -> Labelled:
     wrong = (draws.random(count) < wrong_share).astype(np.float64)
     score = draws.random(count)
     score = np.where(wrong > 0, score * 0.4, 0.6 + score * 0.4) if telling else score
-    return Labelled(("p_edits",), score[:, None], wrong, np.zeros(count, np.int64), np.ones(1))
+    return Labelled(("p_edits",), score[:, None], wrong, np.ones(count))
 
 
 def test_a_score_that_tells_right_from_wrong_is_certified_and_keeps_its_promise() -> None:

@@ -22,7 +22,7 @@ def population(rows: int, seed: int, blind: float = 0.01) -> Labelled:
     scores = 1 - rng.beta(1, 25, (rows, len(NAMES)))
     seen = (wrong > 0) & (rng.random(rows) >= blind)
     scores[seen, rng.integers(0, len(NAMES), int(seen.sum()))] = rng.beta(1, 6, int(seen.sum()))
-    return Labelled(NAMES, scores, wrong, np.zeros(rows, dtype=np.int64), np.ones(1))
+    return Labelled(NAMES, scores, wrong, np.ones(rows))
 
 
 ALL = population(24_000, 1)
@@ -86,8 +86,9 @@ def test_the_path_goes_from_keeping_all_to_keeping_the_surest() -> None:
 
 
 def test_an_unmeasured_score_reaches_no_threshold_and_zero_means_measured() -> None:
+    rows: list[tuple[dict[str, float | None], bool, str]]
     rows = [({"a": 0.5, "b": None}, True, ""), ({"a": 0.9, "b": 0.2}, False, "")]
-    data = labelled(rows, ("a", "b"), {})
+    data = labelled(rows, ("a", "b"))
     assert data.scores.tolist() == [[0.5, -1.0], [0.9, 0.2]]
     assert keeps(data.scores, np.zeros(2)).tolist() == [False, True]
     assert as_thresholds(("a", "b"), np.array([0.0, 0.5])) == {"a": 0.0, "b": 0.5}
@@ -128,7 +129,7 @@ def test_weights_stay_right_when_a_small_stratum_runs_dry_or_the_person_stops(co
     for _ in range(60):
         data = drawn(rng, spoilt(rng, 75, 100), count, stop)
         found.append(float((data.weights * data.wrong).sum() / data.weights.sum()))
-        of_rejected = float(data.weights[data.stratum == 1].sum() / data.weights.sum())
+        of_rejected = float(data.weights[data.sizes == 150].sum() / data.weights.sum())
         assert data.plain or of_rejected == pytest.approx(150 / 993)
     assert float(np.mean(found)) == pytest.approx(100 / 993, abs=0.005)
 

@@ -118,21 +118,25 @@ def test_a_path_that_cannot_be_looked_up_is_one_line_everywhere(
 ) -> None:
     (tmp_path / "loop").symlink_to("loop")
     person = ["--person", "a"]
-    for command in (
+    journal: list[list[object]] = [
+        ["journal", a, "--out", name] for a in ("stats", "verify", "compact", "export")
+    ]
+    commands: list[list[object]] = [
+        *journal,
         ["inspect", "x", "--out", name],
         ["select", "--out", name],
         ["select", "--out", tmp_path, "--calibration", name],
         ["label", "--out", name, "--labels", "l", *person],
         ["label", "--out", tmp_path, "--labels", name, *person],
         ["calibrate", "--out", tmp_path, "--labels", name],
-        *(["journal", action, "--out", name] for action in ("stats", "verify", "compact", "export")),
         ["run", "--root", name],
         ["run", "--out", name],
         ["run", "--teacher", name],
         ["run", "--teacher-python", name],
         ["run", "--config", name],
         ["doctor", "--root", name],
-    ):
+    ]
+    for command in commands:
         assert refused(*command).startswith("error: ")
     for words in (["score", name, "--truth", "t"], ["score", "o", "--truth", name], ["prove", "--out", name]):
         assert refused(*words, main=sample)
