@@ -33,9 +33,7 @@ def parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="say which annotated rows are right by the truth")
     score.add_argument("out", type=usable_path, help="OUT of an annotation run")
     score.add_argument("--truth", required=True, type=usable_path, help="truth.jsonl of the sample data")
-    score.add_argument(
-        "--labels", type=usable_path, help="also write truth's judgements, for calibrate"
-    )
+    score.add_argument("--labels", type=usable_path, help="also write truth's judgements, for calibrate")
     score.add_argument("--json", action="store_true", help="everything, a row each, as JSON")
     prove = commands.add_parser("prove", help="spoil good rows in known ways; what does each check catch?")
     prove.add_argument("--out", type=usable_path, default=Path("outputs") / "prove")
