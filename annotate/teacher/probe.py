@@ -14,6 +14,8 @@ from typing import Any
 from annotate.errors import TeacherRefused
 from annotate.text import parse_json
 
+LONGEST_NAME = 300
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
@@ -36,7 +38,7 @@ def check_server(url: str, model: str | None, api_key: str | None = None) -> Ser
         raise TeacherRefused(
             f"TEACHER_URL {shown_url(url)}: /models is no OpenAI model list; give the URL that ends in /v1"
         )
-    names = tuple(str(entry["id"]) for entry in entries)
+    names = tuple(entry["id"] for entry in entries if _is_name(entry["id"]))
     if model is not None and model not in names:
         served = ", ".join(repr(name) for name in names[:8]) or "nothing"
         raise TeacherRefused(
@@ -50,6 +52,11 @@ def check_server(url: str, model: str | None, api_key: str | None = None) -> Ser
     lengths = [entry.get("max_model_len") for entry in entries if model in (None, entry["id"])]
     longest = lengths[0] if lengths and isinstance(lengths[0], int) else None
     return ServerFacts(version, names, longest)
+
+
+def _is_name(name: object) -> bool:
+    """Whether a model can be asked for and shown by this name; others count as not served."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 def base_url(url: str) -> str:

@@ -94,6 +94,9 @@ class FakeTeacher:
             return web.Response(text="<!DOCTYPE html><p>hello", content_type="text/html")
         if "deep models" in self.faults:
             return web.Response(text="[" * 100_000, content_type="application/json")
+        if "odd names" in self.faults:
+            odd = ("\ud800", "\x1b[31m", "", "m" * 100_000, 5, ["x"])
+            return web.json_response({"data": [{"id": name} for name in (*odd, MODEL)]})
         if "not a list" in self.faults:
             return web.json_response(["x"])
         if "redirects" in self.faults:

@@ -18,6 +18,11 @@ def test_a_good_server_tells_version_models_and_length() -> None:
     assert (facts.version, facts.models, facts.max_model_len) == ("0.32.0", (MODEL,), 4096)
 
 
+def test_a_name_that_cannot_be_asked_for_or_shown_is_not_served() -> None:
+    with fake_teacher("odd names") as teacher:
+        assert check_server(teacher.url, None).models == (MODEL,)
+
+
 def test_a_provider_without_a_version_is_accepted() -> None:
     with fake_teacher("no version") as teacher:
         assert check_server(teacher.url, MODEL).version is None
