@@ -225,7 +225,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=usable_path, required=True, help="folder of a trained model")
     parser.add_argument("--base-model", type=usable_path, help="where its base model lies, if it has moved")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
-    parser.add_argument("--batch", type=int, default=32, help="embedded at a time [32]")
+    parser.add_argument("--batch", type=_positive, default=32, help="embedded at a time [32]")
 
 
 def _add_generator(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,12 @@ It is read here and not by `huggingface_hub`, which fixes the cache's place when
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from annotate.text import parse_json
 
 _INDEX = "model.safetensors.index.json"
 _YES = {"1", "on", "yes", "true"}
@@ -62,10 +63,10 @@ def is_offline(environment: Mapping[str, str]) -> bool:
 
 def _found(cache: Path, snapshot: Path) -> Cached:
     """Raises for a snapshot without a readable configuration or index."""
-    json.loads((snapshot / "config.json").read_bytes())
+    parse_json((snapshot / "config.json").read_bytes())
     index = snapshot / _INDEX
     if index.exists():
-        names = sorted(set(json.loads(index.read_bytes()).get("weight_map", {}).values()))
+        names = sorted(set(parse_json(index.read_bytes()).get("weight_map", {}).values()))
     else:
         names = sorted(path.name for path in snapshot.glob("*.safetensors")) or ["model.safetensors"]
     there = [snapshot / name for name in names if (snapshot / name).is_file()]  # a dangling link is no file
