@@ -2,8 +2,10 @@
 
 Writes the sample's CIRR, clean, and puts other pictures in the place of its own: photographs (random crops of
 those in `--photographs`), noise, line drawings (another renderer, without colours), inverted colours. Then it
-annotates as usual, the teacher's own chains included. Nothing that such rows state of colours is true, so
-every accepted row is wrong. Exit status 1 above `--most`.
+annotates as usual, the teacher's own chains included. Nothing that a row states of colours is true of the
+first three, so every accepted row is wrong. Inverted pictures show the same things in other colours, which a
+teacher may well name: such a row is wrong when a claim of its caption is not true of what is shown (red
+becomes cyan, for which the world has no word: green and blue both pass). Exit status 1 above `--most`.
 """
 
 from __future__ import annotations
@@ -13,17 +15,32 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image, ImageFilter, ImageOps
 
 from annotate.errors import InputError, UsageError
 from bench.driving import finish, run_command, verdict
+from sample.looks import parse_claim
+from sample.score_report import read_truth
+from sample.vocabulary import ABSENT
 from sample.writers import WRITERS, Sizes
 
 SMALLEST_CROP = 160
+INVERTED: Mapping[str, frozenset[str]] = {
+    "red": frozenset({"green", "blue"}),
+    "orange": frozenset({"blue"}),
+    "yellow": frozenset({"blue"}),
+    "green": frozenset({"purple"}),
+    "blue": frozenset({"yellow", "orange"}),
+    "purple": frozenset({"green"}),
+    "white": frozenset({"black"}),
+    "black": frozenset({"white"}),
+}
+"""Colour -> what the world would call its inverse."""
 Treat = Callable[[Image.Image, random.Random], Image.Image]
 
 
@@ -73,19 +90,51 @@ def replace_pictures(folder: Path, treat: Treat, seed: int) -> int:
     return len(paths)
 
 
-def accepted(name: str, treat: Treat, triplets: int, seed: int, work: Path, flags: dict[str, object]) -> int:
-    """Annotate so many triplets about treated pictures; how many rows were accepted."""
+def untrue_inverted(claims: Sequence[str], shown: Mapping[str, str]) -> bool:
+    """Whether a caption states what a scene (aspect -> value) in inverted colours does not show. Backgrounds
+    are textures whose inverse has no name: nothing is said against them."""
+    for claim in claims:
+        parsed = parse_claim(claim)
+        if parsed is None:
+            return True
+        aspect, value = parsed[0]
+        if aspect == "background":
+            continue
+        if aspect == "arrangement":
+            true = value == shown[aspect]
+        else:
+            *looks, color = value.split()
+            *right, before = shown[aspect].split()
+            true = shown[aspect] != ABSENT and looks == right and color in INVERTED[before]
+        if not true:
+            return True
+    return False
+
+
+def wrongly_accepted(
+    name: str, treat: Treat, triplets: int, seed: int, work: Path, flags: dict[str, object]
+) -> int:
+    """Annotate so many triplets about treated pictures; how many rows were accepted that are wrong."""
     root, out = work / name / "root", work / name / "out"
     WRITERS["cirr"](root, seed, Sizes(train=triplets, val=0, test=0), True)
     replace_pictures(root / "img_raw", treat, seed)
     finish(run_command(root, out, **flags), work / f"{name}.log")
-    counts = json.loads((out / "manifest.json").read_bytes())["counts"]
-    if counts["input"] != triplets:
-        raise InputError(f"{out}: {counts['input']} rows for {triplets} triplets")
-    reasons: dict[str, int] = json.loads((out / "manifest.json").read_bytes())["reasons"]
-    why = ", ".join(f"{code} {n}" for code, n in sorted(reasons.items(), key=lambda pair: -pair[1]))
-    print(f"{name}: {counts['accepted']} of {triplets} accepted; {why}", flush=True)
-    return int(counts["accepted"])
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    if manifest["counts"]["input"] != triplets:
+        raise InputError(f"{out}: {manifest['counts']['input']} rows for {triplets} triplets")
+    rows = [
+        row for path in sorted((out / "train").glob("*.parquet")) for row in pq.read_table(path).to_pylist()
+    ]
+    truths = read_truth(root / "truth.jsonl")
+    wrong = sum(
+        treat is not inverted or untrue_inverted(row["caption_claims"], truths[row["triplet_id"]].reference)
+        for row in rows
+    )
+    why = ", ".join(
+        f"{code} {n}" for code, n in sorted(manifest["reasons"].items(), key=lambda pair: -pair[1])
+    )
+    print(f"{name}: {len(rows)} of {triplets} accepted, {wrong} of them wrong; {why}", flush=True)
+    return wrong
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,9 +157,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     server: dict[str, object] = {"teacher_url": given.teacher_url} if given.teacher_url else {}
     wrong = []
     for name, treat in kinds.items():
-        count = accepted(name, treat, given.triplets, given.seed, work, server)
+        count = wrongly_accepted(name, treat, given.triplets, given.seed, work, server)
         if count > given.most * given.triplets:
-            wrong.append(f"{name}: {count} of {given.triplets} rows accepted")
+            wrong.append(f"{name}: {count} of {given.triplets} rows wrongly accepted")
     return verdict("foreign pictures", wrong)
 
 

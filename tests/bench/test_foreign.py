@@ -10,7 +10,7 @@ from PIL import Image
 
 from annotate.errors import UsageError
 from bench.driving import fault_server
-from bench.foreign import drawn, inverted, main, noise, photographs, replace_pictures
+from bench.foreign import drawn, inverted, main, noise, photographs, replace_pictures, untrue_inverted
 
 BLUE = Image.new("RGB", (128, 96), (0, 0, 255))
 
@@ -34,6 +34,30 @@ def test_every_picture_below_a_folder_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no \.jpg or \.png"):
         photographs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("claim", "wrong"),
+    [
+        ("the ball is large plain blue", False),
+        ("the ball is large plain orange", True),
+        ("the ball is small plain blue", True),
+        ("the cone is small striped green", False),
+        ("the box is large plain red", True),
+        ("objects in a row", False),
+        ("objects in a column", True),
+        ("sand background", False),
+        ("a thing of another world", True),
+    ],
+)
+def test_a_caption_of_an_inverted_scene_must_name_what_is_shown(claim: str, wrong: bool) -> None:
+    shown = {
+        "ball": "large plain orange",
+        "cone": "small striped red",
+        "box": "none",
+        "arrangement": "in a row",
+    }
+    assert untrue_inverted((claim,), shown) is wrong
 
 
 @pytest.mark.slow
