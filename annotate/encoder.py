@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from annotate.errors import TeacherRefused
 from annotate.stages import Writer, prompt_digest
 from annotate.teacher.request import ENCODE_PICTURE, ENCODE_TEXT, Ask, Picture, Reply, Request, Turn
 from annotate.teacher.retry import Unanswered
@@ -45,7 +46,8 @@ async def vectors_of(
     embed: Ask, encoder: str, writer: Writer, pictures: Mapping[str, Picture]
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Names and unit vectors [n, dim] of the pictures that the encoder has an answer for: one that it cannot
-    read is nobody's neighbour. Raises whatever `embed` raises but `Unanswered`."""
+    read is nobody's neighbour. Raises `TeacherRefused` when it can read none or its vectors differ in length,
+    and whatever `embed` raises but `Unanswered`."""
 
     async def one(picture: Picture) -> NDArray[np.float32] | None:
         try:
@@ -61,8 +63,12 @@ async def vectors_of(
         block = names[start : start + BLOCK]
         told = await asyncio.gather(*(one(pictures[name]) for name in block))
         found |= {name: vector for name, vector in zip(block, told, strict=True) if vector is not None}
-    if len({len(vector) for vector in found.values()}) > 1:
-        raise Unanswered("no_answer", "the encoder gave vectors of different lengths")
+    if names and len({len(vector) for vector in found.values()}) != 1:
+        what = "vectors of different lengths" if found else f"no vector of any of {len(names):,} images"
+        raise TeacherRefused(
+            f"the encoder {encoder} gave {what}; ENCODER_URL needs one image-text model, served with "
+            "--runner pooling"
+        )
     return tuple(found), np.stack(list(found.values())) if found else np.zeros((0, 1), np.float32)
 
 

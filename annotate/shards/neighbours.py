@@ -14,8 +14,8 @@ from annotate.teacher.request import Ask, Picture
 async def find_neighbours(plan: Plan, tools: Tools, embed: Ask) -> dict[str, tuple[str, ...]]:
     """Target -> its neighbours, of the triplets without a subset; nothing where no check looks at them.
 
-    Pictures that are missing, broken or refused by the encoder are nobody's neighbours. Raises whatever
-    `embed` raises but `Unanswered`.
+    Pictures that are missing, broken or refused by the encoder are nobody's neighbours. Raises
+    `TeacherRefused` for an encoder that is none, and whatever `embed` raises but `Unanswered`.
     """
     usable = [triplet for triplet in plan.triplets if triplet.problem is None]
     targets = [triplet.target for triplet in usable if triplet.target and not triplet.subset]

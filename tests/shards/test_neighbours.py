@@ -12,6 +12,7 @@ import pytest
 
 from annotate.checks import CHECKS
 from annotate.encoder import nearest, vectors_of
+from annotate.errors import TeacherRefused
 from annotate.shards.neighbours import find_neighbours
 from annotate.shards.plan import make_plan
 from annotate.shards.run import annotate_triplet
@@ -61,8 +62,14 @@ def test_vectors_of_different_lengths_are_refused(tmp_path: Path) -> None:
 
     pictures = {name: Picture(name * 64, "fit448-q90-v1") for name in "ab"}
     writer = make_tools(tmp_path, scripted(), ALL).writer
-    with pytest.raises(Unanswered, match="different lengths"):
+    with pytest.raises(TeacherRefused, match="different lengths"):
         asyncio.run(vectors_of(embed, "clip", writer, pictures))
+
+
+def test_an_encoder_that_reads_no_picture_at_all_is_none(tmp_path: Path) -> None:
+    writer = make_tools(tmp_path, scripted(), ALL).writer
+    with pytest.raises(TeacherRefused, match="no vector of any of 1 images"):
+        asyncio.run(vectors_of(encoder({}), "clip", writer, {"one": Picture("a" * 64, "fit448-q90-v1")}))
 
 
 def test_a_triplet_without_a_subset_is_held_against_its_targets_neighbours(tmp_path: Path) -> None:
