@@ -63,7 +63,7 @@ def run(wanted: Wanted) -> str:
         "full": wanted.full,
         "checks": [check.name for check in DEFAULT_CHECKS],
     }
-    data = as_json(found, thresholds, costs, facts)
+    data = as_json(found, thresholds, costs.requests, facts)
     write_atomic(wanted.out / "prove.json", data)
     write_atomic(wanted.out / "prove.md", shown + "\n")
     if wanted.docs:

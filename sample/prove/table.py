@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from annotate.checks.ladder import Costs
 from annotate.errors import OutputError
 from annotate.files import write_atomic
 from sample.prove.corruptions import CONTROLS
@@ -42,7 +41,10 @@ def _leaks(found: Sequence[Caught]) -> str:
 
 
 def as_json(
-    found: Sequence[Caught], thresholds: Mapping[str, float], costs: Costs, facts: Mapping[str, Any]
+    found: Sequence[Caught],
+    thresholds: Mapping[str, float],
+    requests: Mapping[str, int],
+    facts: Mapping[str, Any],
 ) -> str:
     """Everything that the table was made of."""
     clean = next((row.rows for row in found if row.kind == "clean"), 0)
@@ -52,8 +54,8 @@ def as_json(
                 **facts,
                 "thresholds": dict(thresholds),
                 "kinds": [row.as_dict() for row in found],
-                "requests_per_clean_row": round(sum(costs.requests.values()) / max(clean, 1), 2),
-                "requests": costs.requests,
+                "requests_per_clean_row": round(sum(requests.values()) / max(clean, 1), 2),
+                "requests": dict(requests),
             },
             indent=1,
         )

@@ -139,5 +139,5 @@ def test_the_table_goes_between_its_marks_and_the_data_beside_it(tmp_path: Path)
     renew(page, shown)
     assert page.read_text().startswith("before\n") and page.read_text().endswith(f"{END}\nafter\n")
     assert "old" not in page.read_text() and shown in page.read_text()
-    data = json.loads(as_json(found, {"form": 1.0}, Costs({"form": 20}, {}), {"seed": 1}))
+    data = json.loads(as_json(found, {"form": 1.0}, {"form": 20}, {"seed": 1}))
     assert data["requests_per_clean_row"] == 2.0 and data["kinds"][1]["caught"] == {"form": 9}
