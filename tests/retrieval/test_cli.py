@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from retrieval.__main__ import main, parser
+from retrieval.defaults import TINY
 from tests.retrieval import tiny_models, tiny_world
 
 pytestmark = pytest.mark.slow
@@ -257,7 +258,7 @@ def test_help_shows_what_is_taken_and_where_it_goes(capsys: pytest.CaptureFixtur
             main([command, "--help"])
         shown = " ".join(capsys.readouterr().out.split())
         assert folder in shown
-        assert "--steps STEPS optimiser steps [300; the sample's base: 160]" in shown
+        assert f"--steps STEPS optimiser steps [300; the sample's base: {TINY['steps']}]" in shown
 
 
 def test_the_plan_counts_the_real_model_without_building_it(capsys: pytest.CaptureFixture[str]) -> None:
