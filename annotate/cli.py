@@ -29,7 +29,7 @@ from annotate.settings import (
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
 from annotate.shards.publish import read_manifest, rejudge
-from annotate.telling import Watch, threshold_words
+from annotate.telling import Watch, threshold_words, toy_words
 from annotate.text import plain, take_any_text
 from schemas.manifest import Manifest
 
@@ -136,6 +136,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     settings = configuration.run
     _say(f"{settings.dataset} {settings.split} from {settings.root} into {settings.out}")
+    if toy := toy_words(settings):
+        _say(toy)
     if sample_root_missing(settings):
         _write_sample(settings)
     prepared = prepare(configuration)

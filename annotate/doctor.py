@@ -21,6 +21,7 @@ from annotate.teacher.hub import cached, is_offline
 from annotate.teacher.launch import local_folder, served_name, vllm_package, weight_bytes
 from annotate.teacher.probe import check_server, opener
 from annotate.teacher.server import require_free
+from annotate.telling import toy_words
 
 LOCK = Path(__file__).resolve().parent.parent / "constraints.txt"
 PROVED_WITH = "0.32"
@@ -148,6 +149,9 @@ def _gpu(run: RunSettings, _: str | None) -> Iterator[Finding]:
 def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
     if run.teacher is not None:
         yield _hub_model(run.teacher) if local_folder(run.teacher) is None else _folder(run.teacher)
+        if toy := toy_words(run):
+            what, _, cure = toy.rpartition("; ")
+            yield Finding("warn", what, cure)
         if run.port is not None:
             require_free(run.port)
             yield Finding("ok", f"port {run.port} is free")

@@ -11,6 +11,8 @@ from pathlib import Path
 from annotate.datasets.layouts import FoundImages
 from annotate.errors import RunIncomplete
 from annotate.progress import Snapshot, duration
+from annotate.settings import RunSettings
+from annotate.settings.declared import SAMPLE_TEACHER
 from annotate.shards.pending import Pending
 from annotate.shards.plan import Plan
 from annotate.teacher.client import Stats
@@ -171,3 +173,13 @@ def _why(components: tuple[str, ...]) -> str:
         return "about pictures that are new, changed or encoded otherwise"
     causes = [name for name in components if name not in _FOLLOWERS]
     return f"asked before with another {', '.join(causes or components)}"
+
+
+def toy_words(run: RunSettings) -> str:
+    """What to say where the sample's tiny teacher is about to look at somebody's own pictures; else ""."""
+    if run.source != "user" or run.teacher != str(SAMPLE_TEACHER):
+        return ""
+    return (
+        "the teacher is the sample's tiny one, which knows its renderings only: of other pictures next to "
+        "nothing will be accepted; give TEACHER=, or TEACHER_URL= and TEACHER_MODEL="
+    )

@@ -48,6 +48,15 @@ def test_a_machine_with_everything_is_ok(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_samples_teacher_is_no_teacher_for_somebodys_own_pictures(
+    tmp_path: Path, python: Path, model: Path
+) -> None:
+    own = {"root": tmp_path, "teacher_python": python}
+    assert "TEACHER=" in about(doctor(settings(tmp_path, **own)), "knows its renderings only").cure
+    for others in ({**own, "teacher": model}, {"teacher_python": python}):
+        assert "renderings" not in shown(doctor(settings(tmp_path, **others)))
+
+
 def test_every_finding_that_is_not_ok_has_a_cure(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")  # a model without weights
     findings = doctor(
