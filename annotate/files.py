@@ -76,13 +76,14 @@ def write_output(path: Path, data: bytes | str) -> None:
 
 def read_regular(path: Path, most: int) -> bytes:
     """Contents of a regular file of at most `most` bytes. Raises `OSError`, also for what is no such file: a
-    pipe would be waited for, a device never ends."""
+    pipe would be waited for, a device never ends. Its `errno` is EFBIG for one that is larger."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as handle:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "is no regular file")
-        data = handle.read(most + 1)
-    if len(data) > most:
+        data = handle.read(most + 1) if facts.st_size <= most else None
+    if data is None or len(data) > most:
         raise OSError(errno.EFBIG, f"is larger than {most >> 20:,} MiB")
     return data
 

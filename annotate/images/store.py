@@ -6,11 +6,11 @@ cannot be used, so that a resumed run decodes neither again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
-import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pathlib import Path
 import PIL
 
 from annotate.errors import OutputError, UsageError
-from annotate.files import write_atomic
+from annotate.files import read_regular, write_atomic
 from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.teacher.request import Picture
 from annotate.text import parse_json
@@ -155,18 +155,12 @@ def _is_whole(path: Path) -> bool:
 def read_source(path: Path) -> bytes:
     """Bytes of a regular file of 64 MiB at most; `ImageProblem` for all else (a pipe would block)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as handle:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise ImageProblem("missing_image", f"{path.name} is no regular file")
-            data = handle.read(MAX_FILE_BYTES + 1) if facts.st_size <= MAX_FILE_BYTES else None
+        return read_regular(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise ImageProblem("image_too_large", f"{path.name} {error.strerror}") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ImageProblem("missing_image", f"{path.name} cannot be read: {reason}") from error
-    if data is None or len(data) > MAX_FILE_BYTES:
-        raise ImageProblem("image_too_large", f"{path.name} has more than {MAX_FILE_BYTES >> 20} MiB")
-    return data
 
 
 def _raise_remembered(path: Path) -> None:
