@@ -101,9 +101,7 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure by a dataset's protocol")
     _add_model(evaluate)
-    evaluate.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
-    evaluate.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
-    evaluate.add_argument("--category", help="FashionIQ: only this one")
+    _add_queries(evaluate)
     evaluate.add_argument(
         "--chain",
         choices=("none", "gold", "generated"),
@@ -138,10 +136,6 @@ def parser() -> argparse.ArgumentParser:
         "--allow-missing", action="store_true", help="leave out queries without images, counted"
     )
     evaluate.add_argument(
-        "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
-    )
-    _add_generator(evaluate)
-    evaluate.add_argument(
         "--out",
         type=usable_path,
         default=OUTPUTS / "evaluate",
@@ -159,9 +153,7 @@ def parser() -> argparse.ArgumentParser:
     search.set_defaults(function="search")
     explain = commands.add_parser("explain", help="chain, best images and rank of every query; CSV and page")
     _add_model(explain)
-    explain.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
-    explain.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
-    explain.add_argument("--category", help="FashionIQ: which one")
+    _add_queries(explain)
     explain.add_argument(
         "--chain",
         choices=("none", "generated"),
@@ -169,12 +161,8 @@ def parser() -> argparse.ArgumentParser:
         help="what stands before the embedding: nothing, or the model's own chain [generated]",
     )
     explain.add_argument(
-        "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
-    )
-    explain.add_argument(
         "--worst", type=_positive, default=50, help="how many queries the page shows, worst first [50]"
     )
-    _add_generator(explain)
     explain.add_argument(
         "--out",
         type=usable_path,
@@ -228,9 +216,16 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=_positive, default=32, help="embedded at a time [32]")
 
 
-def _add_generator(parser: argparse.ArgumentParser) -> None:
+def _add_queries(parser: argparse.ArgumentParser) -> None:
+    """Which queries are asked, and who writes their chains."""
     from retrieval.generator import PATIENCE
 
+    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
+    parser.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
+    parser.add_argument("--category", help="FashionIQ: this one; explain needs it")
+    parser.add_argument(
+        "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
+    )
     parser.add_argument(
         "--generator-url", help="vLLM server of the exported model that writes the chains [this process does]"
     )
