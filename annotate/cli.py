@@ -29,7 +29,7 @@ from annotate.settings import (
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
 from annotate.shards.publish import read_manifest, rejudge
-from annotate.telling import Watch, threshold_words, toy_words
+from annotate.telling import Watch, reset_words, toy_words
 from annotate.text import plain, take_any_text
 from schemas.manifest import Manifest
 
@@ -137,7 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = configuration.run
     _say(f"{settings.dataset} {settings.split} from {settings.root} into {settings.out}")
     if toy := toy_words(settings):
-        _say(toy)
+        _say("; ".join(toy))
     if sample_root_missing(settings):
         _write_sample(settings)
     prepared = prepare(configuration)
@@ -209,7 +209,7 @@ def _select(arguments: argparse.Namespace) -> int:
         thresholds, precision = promised(path, arguments.precision, known)
     with hold_lock(out / "journal" / "lock"):
         manifest = rejudge(out, thresholds, precision)
-        if precision is None and (changed := threshold_words(out, known, manifest.thresholds, given=True)):
+        if precision is None and (changed := reset_words(out, known, manifest.thresholds, given=True)):
             _say(changed)
         images = ImageStore(out / "journal" / "images", manifest.image_recipe)
         write_report(out, manifest, stored_pictures(images))

@@ -150,8 +150,7 @@ def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
     if run.teacher is not None:
         yield _hub_model(run.teacher) if local_folder(run.teacher) is None else _folder(run.teacher)
         if toy := toy_words(run):
-            what, _, cure = toy.rpartition("; ")
-            yield Finding("warn", what, cure)
+            yield Finding("warn", *toy)
         if run.port is not None:
             require_free(run.port)
             yield Finding("ok", f"port {run.port} is free")

@@ -34,13 +34,7 @@ from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
 from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Request, Sampling
-from annotate.telling import (
-    Teller,
-    Watch,
-    cost_words,
-    size_words,
-    wait_words,
-)
+from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
 from schemas.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -142,7 +136,8 @@ def _publish_early(
     if rows <= before:
         return f"{out} stays as it was ({before:,} rows)"
     published()
-    return f"{rows:,} of {triplets:,} triplets are finished and published as incomplete"
+    done = f"{rows:,} of {triplets:,} triplets are finished and published as incomplete"
+    return f"{done} (whole shards are; the answers of others wait in the journal)"
 
 
 def _counted(name: str) -> bool:

@@ -23,8 +23,8 @@ from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.plan import Job, Plan, make_plan
 from annotate.shards.publish import read_manifest
-from annotate.shards.run import LOOKALIKE_CHECKS
-from annotate.telling import dropped_words, threshold_words
+from annotate.shards.run import asks_lookalikes
+from annotate.telling import dropped_words, reset_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _with_lookalikes(
 ) -> FoundImages:
     """Also the other members of the subsets, where a check asks about them; a missing one counts for nothing:
     the check does without it."""
-    if not any(check.name in LOOKALIKE_CHECKS for check in checks):
+    if not asks_lookalikes(checks):
         return images
     names = dict.fromkeys(n for t in plan.triplets for n in t.subset if n not in images.paths)
     found = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
@@ -80,7 +80,7 @@ def changes_of(prepared: Prepared) -> list[str]:
         return []
     given = bool(prepared.settings.thresholds)
     lines = (
-        threshold_words(out, before, prepared.thresholds, given),
+        reset_words(out, before, prepared.thresholds, given),
         dropped_words(out, len(held), sum(name in planned for name in held)),
     )
     return [line for line in lines if line]

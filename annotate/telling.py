@@ -125,7 +125,7 @@ def cost_words(pending: Pending) -> str:
     return f"{words} ({listed})" if listed else words
 
 
-def threshold_words(out: Path, before: Manifest, now: Mapping[str, float], given: bool) -> str:
+def reset_words(out: Path, before: Manifest, now: Mapping[str, float], given: bool) -> str:
     """That OUT's verdicts are to be derived by other thresholds than they were; empty when they are not.
 
     `given` says that somebody gave the new ones, who then needs no advice how to keep the old ones.
@@ -175,11 +175,12 @@ def _why(components: tuple[str, ...]) -> str:
     return f"asked before with another {', '.join(causes or components)}"
 
 
-def toy_words(run: RunSettings) -> str:
-    """What to say where the sample's tiny teacher is about to look at somebody's own pictures; else ""."""
+def toy_words(run: RunSettings) -> tuple[str, str] | None:
+    """What is wrong, and the cure, where the sample's tiny teacher is to look at somebody's own pictures."""
     if run.source != "user" or run.teacher != str(SAMPLE_TEACHER):
-        return ""
+        return None
     return (
         "the teacher is the sample's tiny one, which knows its renderings only: of other pictures next to "
-        "nothing will be accepted; give TEACHER=, or TEACHER_URL= and TEACHER_MODEL="
+        "nothing will be accepted",
+        "give TEACHER=, or TEACHER_URL= and TEACHER_MODEL=",
     )

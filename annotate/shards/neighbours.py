@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from annotate.encoder import nearest, vectors_of
 from annotate.images import ImageProblem
 from annotate.shards.plan import Plan
-from annotate.shards.run import LOOKALIKE_CHECKS, Tools, look
+from annotate.shards.run import Tools, asks_lookalikes, look, together
 from annotate.teacher.request import Ask, Picture
+
+AT_ONCE = 64
+"""Pictures that are decoded at a time."""
 
 
 async def find_neighbours(plan: Plan, tools: Tools, embed: Ask) -> dict[str, tuple[str, ...]]:
@@ -19,10 +20,19 @@ async def find_neighbours(plan: Plan, tools: Tools, embed: Ask) -> dict[str, tup
     """
     usable = [triplet for triplet in plan.triplets if triplet.problem is None]
     targets = [triplet.target for triplet in usable if triplet.target and not triplet.subset]
-    if not targets or not any(check.name in LOOKALIKE_CHECKS for check in tools.checks):
+    if not targets or not asks_lookalikes(tools.checks):
         return {}
+    names = list(dict.fromkeys(name for t in usable for name in (t.reference, t.target) if name))
     pictures: dict[str, Picture] = {}
-    for name in dict.fromkeys(name for t in usable for name in (t.reference, t.target) if name):
-        with suppress(ImageProblem):
-            pictures[name] = await look(name, "neighbouring", tools)
+    for start in range(0, len(names), AT_ONCE):
+        block = names[start : start + AT_ONCE]
+        seen = await together(_seen(name, tools) for name in block)
+        pictures |= {name: picture for name, picture in zip(block, seen, strict=True) if picture}
     return nearest(*await vectors_of(embed, tools.encoder, tools.writer, pictures), targets)
+
+
+async def _seen(name: str, tools: Tools) -> Picture | None:
+    try:
+        return await look(name, "neighbouring", tools)
+    except ImageProblem:
+        return None

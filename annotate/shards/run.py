@@ -30,7 +30,7 @@ from annotate.teacher.retry import Unanswered
 from schemas.row import Row, Verdict
 from schemas.triplet import CaptionMode, Triplet
 
-LOOKALIKE_CHECKS = ("hard_negatives", "round_trip")
+_LOOKALIKE_CHECKS = ("hard_negatives", "round_trip")
 ShardCounts = Mapping[Verdict, int]
 ResultT = TypeVar("ResultT")
 
@@ -48,8 +48,8 @@ class Tools:
     files.
 
     `embed` asks the image-text encoder called `encoder`; `neighbours` are the images that it finds nearest to
-    a target, for triplets without a subset. With `early_stop` a row that its scores reject
-    already is asked no further checks; `costs` counts what they ask.
+    a target, for triplets without a subset. With `early_stop` a row that its scores reject already is asked
+    no further checks; `costs` counts what they ask.
 
     `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
     flight, so that rows are finished before many others are begun and the server's prefix cache holds.
@@ -171,10 +171,15 @@ async def judge(evidence: Evidence, tools: Tools) -> Judged:
     return Judged(evidence, climbed, *verdict(climbed.scores, tools.thresholds))
 
 
+def asks_lookalikes(checks: Iterable[Check]) -> bool:
+    """Whether any of the checks looks at pictures that might be mistaken for the target."""
+    return any(check.name in _LOOKALIKE_CHECKS for check in checks)
+
+
 async def lookalikes(triplet: Triplet, tools: Tools) -> tuple[tuple[str, Picture], ...]:
     """The subset's other members (without a subset: the target's neighbours) with their pictures, where a
     check asks about them; those that are missing or broken are left out: no fault of this triplet."""
-    if not any(check.name in LOOKALIKE_CHECKS for check in tools.checks):
+    if not asks_lookalikes(tools.checks):
         return ()
     found = []
     for name in triplet.subset or tools.neighbours.get(triplet.target or "", ()):
