@@ -27,6 +27,9 @@ NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_ma
             '$(subst ','\'',$(UNKNOWN))' $(SETTINGS) $(OTHERS))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
 
+# An unset shell variable (ROOT=$CIRR) must not start a job on other data than meant.
+$(if $(filter command,$(origin ROOT)),$(if $(value ROOT),,$(error ROOT is empty; give the folder of your data, or leave ROOT out for the rendered sample)))
+
 .PHONY: help
 help: ## this list
 	@echo "make TARGET [NAME=value …]"; echo

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from annotate.errors import OutputError
+from annotate.journal_file import COLUMNS, Stored, components_of, connect, prepare, reply_of, stored_row
 from annotate.teacher.request import Ask, Reply, Request
-from annotate.teacher.stored import COLUMNS, Stored, components_of, connect, prepare, reply_of, stored_row
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from typing import Any
 from annotate.errors import OutputError
 from annotate.files import atomic_path
 from annotate.journal import FILE_NAME
+from annotate.journal_file import COLUMNS, LATEST, Stored, connect, row_problem
 from annotate.locks import hold_lock
-from annotate.teacher.stored import COLUMNS, LATEST, Stored, connect, row_problem
 from annotate.text import parse_json, plain
 
 _FILE = "the file is damaged"

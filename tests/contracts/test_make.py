@@ -101,3 +101,9 @@ def test_what_pip_vllm_and_the_hub_read_passes(given: str) -> None:
 def test_a_teacher_python_of_one_s_own_needs_no_teacher_environment() -> None:
     assert "teacher.environment" in make("-n", "annotate").stdout
     assert "teacher.environment" not in make("-n", "annotate", "TEACHER_PYTHON=/opt/vllm/bin/python").stdout
+
+
+def test_an_empty_root_is_no_wish_for_the_sample() -> None:
+    refused = make("-n", "annotate", "ROOT=")
+    assert refused.returncode == 2 and "ROOT is empty" in refused.stderr and "pip" not in refused.stdout
+    assert make("-n", "help", "ROOT=/data").returncode == 0

@@ -14,7 +14,7 @@ import pytest
 from annotate import journal_tools
 from annotate.errors import OutputError
 from annotate.journal import FILE_NAME, Journal
-from annotate.teacher.stored import checksum
+from annotate.journal_file import checksum
 from tests.faults.fakes import question
 from tests.journal.replies import REPLY, reply_to
 

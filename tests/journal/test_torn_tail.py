@@ -14,8 +14,8 @@ import pytest
 
 from annotate import journal_tools
 from annotate.journal import FILE_NAME, Journal
+from annotate.journal_file import answer_of, checksum
 from annotate.teacher.request import Reply, Request
-from annotate.teacher.stored import answer_of, checksum
 from tests.faults.fakes import question
 
 WAL = f"{FILE_NAME}-wal"
