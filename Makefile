@@ -112,8 +112,8 @@ crash: project ## 200 SIGKILLs at random instants: the bytes of an undisturbed r
 	@$(RUN) -m bench.crash
 
 .PHONY: check
-check: lint audit ## format, lint, types, dependencies, quick tests
-	@$(RUN) -m pytest -q -m 'not slow'
+check: lint audit ## format, lint, types, dependencies, quick tests (two minutes)
+	@$(RUN) -m pytest -q -m 'not slow' --numprocesses auto --dist loadfile
 
 .PHONY: audit
 audit: project ## known vulnerabilities in what is locked; offline it says that it could not look

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -138,17 +139,14 @@ def _run(arguments: argparse.Namespace) -> int:
     _say(f"{settings.dataset} {settings.split} from {settings.root} into {settings.out}")
     if toy := toy_words(settings):
         _say("; ".join(toy))
-    if sample_root_missing(settings):
-        _write_sample(settings)
+    if settings.source == "sample":
+        _render_sample(settings)
     prepared = prepare(configuration)
     with Progress(f"{settings.dataset} {settings.split}") as progress:
         watch = Watch(say=_say, update=progress.update)
         run = _with_prefect if settings.runner == "prefect" else _without_prefect
         manifest = run(configuration, prepared, watch)
-    print(
-        final_screen(manifest, pick_examples(settings.out), _written(settings.out), _next_steps(settings)),
-        end="",
-    )
+    print(_last_screen(settings.out, manifest), end="")
     return 0
 
 
@@ -167,12 +165,15 @@ def _with_prefect(configuration: Configuration, prepared: Prepared, watch: Watch
         return run_flow(configuration, prepared, watch)
 
 
-def _write_sample(settings: RunSettings) -> None:
-    """Write the default root, whole or not at all."""
-    from sample.writers.whole import write_whole
+def _render_sample(settings: RunSettings) -> None:
+    """Write the default root, whole or not at all; one that is there may be of another version."""
+    from sample.writers.whole import stale_words, write_whole
 
-    _say(f"writing the rendered sample into {settings.root}")
-    write_whole(settings.dataset, settings.root, settings.seed)
+    if sample_root_missing(settings):
+        _say(f"writing the rendered sample into {settings.root}")
+        write_whole(settings.dataset, settings.root, settings.seed)
+    elif stale := stale_words(settings.root):
+        _say(stale)
 
 
 def _written(out: Path) -> list[tuple[str, str]]:
@@ -185,13 +186,25 @@ def _written(out: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _next_steps(settings: RunSettings) -> list[tuple[str, str]]:
-    steps = [("one chain", f".venv/bin/python -m annotate inspect TRIPLET_ID --out {settings.out}")]
-    truth = settings.root / "truth.jsonl"
-    if truth.exists():
-        steps.append(("score by truth", f".venv/bin/python -m sample score {settings.out} --truth {truth}"))
-    steps.append(("other threshold", f"make select OUT={settings.out} THRESHOLDS=p_edits=0.9"))
-    return steps
+def _last_screen(out: Path, manifest: Manifest) -> str:
+    """What `run` and `select` end with: counts, examples, paths, and commands that work as they stand."""
+    examples, where = pick_examples(out), shlex.quote(str(out))
+    shown = next(filter(None, (examples.accepted, examples.rejected, examples.quarantined)), None)
+    steps = []
+    if shown is not None:
+        steps.append(
+            (
+                "one chain",
+                f".venv/bin/python -m annotate inspect {shlex.quote(shown.triplet_id)} --out {where}",
+            )
+        )
+    if (truth := Path(manifest.root) / "truth.jsonl").exists():
+        known = shlex.quote(str(truth))
+        steps.append(("score by truth", f".venv/bin/python -m sample score {where} --truth {known}"))
+    if manifest.counts.accepted:
+        steps.append(("other threshold", f"make select OUT={where} THRESHOLDS=p_edits=0.9"))
+        steps.append(("a retriever", f"make train-eval ABLATIONS=0 DATA={where}"))
+    return final_screen(manifest, examples, _written(out), steps)
 
 
 def _select(arguments: argparse.Namespace) -> int:
@@ -213,7 +226,7 @@ def _select(arguments: argparse.Namespace) -> int:
             _say(changed)
         images = ImageStore(out / "journal" / "images", manifest.image_recipe)
         write_report(out, manifest, stored_pictures(images))
-    print(final_screen(manifest, pick_examples(out), _written(out), []), end="")
+    print(_last_screen(out, manifest), end="")
     return 0
 
 

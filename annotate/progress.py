@@ -58,8 +58,9 @@ class Pace:
 
 
 def pace(first: Snapshot, last: Snapshot, seconds: float) -> Pace:
-    """Rates between two snapshots that lie `seconds` apart; unknown within the first second."""
-    if seconds < 1.0:
+    """Rates between two snapshots that lie `seconds` apart; unknown within the first second, and while the
+    journal alone gives the rows of a run that still has to ask."""
+    if seconds < 1.0 or (last.to_ask and not last.asked and last.done < last.triplets):
         return Pace(None, None)
     requests = (last.asked - first.asked) / seconds
     if last.done >= last.triplets:
@@ -192,7 +193,7 @@ def _display(title: str, snapshot: Snapshot, speed: Pace) -> Group:
 
 def _speed_words(speed: Pace) -> list[str]:
     words = []
-    if speed.requests is not None:
+    if speed.requests:
         words.append(f"{speed.requests:.1f} requests/s")
     if speed.left:
         words.append(f"about {duration(speed.left)} left")

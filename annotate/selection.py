@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 
 from annotate.errors import UsageError
@@ -117,7 +118,11 @@ def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
     """Thresholds in column order. Raises `UsageError` for none, an unknown score, or not in [0, 1]."""
     for name, least in thresholds.items():
         if name not in REASON_OF_SCORE:
-            raise UsageError(f"threshold for unknown score {name!r}; known: {', '.join(REASON_OF_SCORE)}")
+            near = difflib.get_close_matches(name, REASON_OF_SCORE, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(
+                f"threshold for unknown score {name!r}{hint}; known: {', '.join(REASON_OF_SCORE)}"
+            )
         if not 0.0 <= least <= 1.0:
             raise UsageError(f"threshold {name}={least} is outside [0, 1]")
     if not thresholds:

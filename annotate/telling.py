@@ -107,7 +107,8 @@ def size_words(plan: Plan, images: FoundImages) -> str:
     """How much there is."""
     missing = f", {len(images.missing)} missing" if images.missing else ""
     found = f"{len(images.paths):,} images in layout {images.layout}"
-    return f"{len(plan.triplets):,} triplets in {len(plan.shards)} shards; {found}{missing}"
+    shards = f"{len(plan.shards)} shard{'s' if len(plan.shards) != 1 else ''}"
+    return f"{len(plan.triplets):,} triplets in {shards}; {found}{missing}"
 
 
 def cost_words(pending: Pending) -> str:
@@ -158,10 +159,10 @@ def dropped_words(out: Path, held: int, kept: int) -> str:
     )
 
 
-def wait_words(seconds: Mapping[str, float]) -> str:
-    """How long each check waited for its answers, in all rows of this run; waits that ran at once add up."""
-    waited = [f"{name} {duration(spent)}" for name, spent in seconds.items()]
-    return f"waited for answers, all rows added up: {', '.join(waited)}"
+def wait_words(seconds: Mapping[str, float], rows: int) -> str:
+    """How long each check waited for its answers, on the average of `rows`; many rows wait at once."""
+    waited = [f"{name} {spent / rows:.2f} s" for name, spent in seconds.items()]
+    return f"a triplet waited for the answers of its checks (many wait at once): {', '.join(waited)}"
 
 
 def _why(components: tuple[str, ...]) -> str:
@@ -170,7 +171,7 @@ def _why(components: tuple[str, ...]) -> str:
     if components in _NEW:
         return "not asked before"
     if components == _NEW_PICTURES:
-        return "about pictures that are new, changed or encoded otherwise"
+        return "about pictures, as they are encoded now, not asked before"
     causes = [name for name in components if name not in _FOLLOWERS]
     return f"asked before with another {', '.join(causes or components)}"
 

@@ -16,6 +16,7 @@ from annotate.settings.values import Given, thresholds
 from annotate.text import plain, take_any_text
 from sample.score_report import score_run, summary, write_labels
 from sample.writers import WRITERS, Sizes
+from sample.writers.whole import write_world
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,7 +79,7 @@ def write(arguments: argparse.Namespace) -> str:
         if any(out.iterdir()):
             raise OutputError(f"{out} is not empty: give --out a new folder, or remove this one")
         began = time.monotonic()
-        made = WRITERS[arguments.dataset](out, arguments.seed, sizes, arguments.clean)
+        made = write_world(arguments.dataset, out, arguments.seed, sizes, arguments.clean)
     except OSError as error:
         raise OutputError(
             f"{error.filename or out}: {error.strerror}: give --out a folder that can be written"

@@ -29,6 +29,7 @@ COLUMNS = (
     "conclusion_claims",
     "p_match",
 )
+PARTS = ("caption", "edits", "conclusion", "row", "kept")
 VERDICTS = ("accepted", "rejected", "quarantined")
 
 
@@ -56,16 +57,15 @@ class Report:
         """The run in numbers; a share of nothing is None."""
         answered = [row for row in self.rows if row.verdict != "quarantined"]
         accepted = [row for row in answered if row.verdict == "accepted"]
-        parts = ("caption", "edits", "conclusion", "row", "kept")
         wrong = [row for row in self.rows if any(name in WRONG_TARGETS for name in row.dirt)]
         named = sum(row.marks.kept_named for row in answered)
         return {
             "rows": len(self.rows),
             "not_annotated": self.not_annotated,
             "verdicts": {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in VERDICTS},
-            "right": {part: _share(getattr(row.marks, part) for row in answered) for part in parts},
+            "right": {part: _share(getattr(row.marks, part) for row in answered) for part in PARTS},
             "right_of_accepted": {
-                part: _share(getattr(row.marks, part) for row in accepted) for part in parts
+                part: _share(getattr(row.marks, part) for row in accepted) for part in PARTS
             },
             "kept_true_of_target": sum(row.marks.kept_true for row in answered) / named if named else None,
             "accepted_wrong": sum(not row.marks.row for row in accepted),
@@ -208,12 +208,11 @@ def summary(report: Report) -> str:
         f"{sums['rows']} rows ({', '.join(f'{n} {v}' for v, n in sums['verdicts'].items())}), "
         f"{sums['not_annotated']} triplets of the same part without a row",
         "",
-        "right               caption   edits  conclusion    row   kept",
+        f"{'right':<18}" + "".join(f"{part:>12}" for part in PARTS),
     ]
     for name, label in (("right", "all answered"), ("right_of_accepted", "accepted")):
         shares = sums[name]
-        cells = (_percent(shares[part]) for part in ("caption", "edits", "conclusion", "row", "kept"))
-        lines.append("{:<18}{:>9}{:>8}{:>12}{:>7}{:>7}".format(label, *cells))
+        lines.append(f"{label:<18}" + "".join(f"{_percent(shares[part]):>12}" for part in PARTS))
     lines += [
         "",
         f"kept aspects that the target keeps as well: {_percent(sums['kept_true_of_target'])}",

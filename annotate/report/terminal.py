@@ -18,6 +18,7 @@ from annotate.report.chain import (
     reason_lines,
     threshold_words,
 )
+from annotate.selection import REASONS
 from annotate.text import plain
 from schemas.manifest import Manifest
 from schemas.row import Row, Verdict
@@ -87,6 +88,10 @@ def _head(manifest: Manifest, width: int) -> list[str]:
         f"{where}: {counts.input:,} triplets{drawn} = {counts.accepted:,} accepted "
         f"+ {counts.rejected:,} rejected + {counts.quarantined:,} quarantined"
     ]
+    if counts.input and not counts.accepted:
+        lines += labelled(
+            "NOTHING", f"was accepted, so there is nothing to train on; {_most(manifest)}", width
+        )
     if manifest.reasons:
         lines += labelled("left out", left_out_words(manifest), width, 2)
     lines += labelled("thresholds", threshold_words(manifest), width, 2)
@@ -102,6 +107,15 @@ def _head(manifest: Manifest, width: int) -> list[str]:
             "INCOMPLETE", f"{missing:,} triplets have no row yet; the same command goes on", width
         )
     return lines
+
+
+def _most(manifest: Manifest) -> str:
+    """Why most rows were left out, and where to look."""
+    if not manifest.reasons:
+        return "no row is finished yet"
+    code, rows = max(manifest.reasons.items(), key=lambda entry: entry[1])
+    words = REASONS.get(code, "a reason unknown to this version").rstrip(".")
+    return f"{rows:,} rows as {code}: {words}. Look at the examples, then at the teacher and the images"
 
 
 def _example(verdict: str, row: Row, manifest: Manifest, width: int, chain_lines: int) -> list[str]:

@@ -1,22 +1,37 @@
-"""Writes a world of the default sizes whole or not at all, for whoever finds that it is not there yet."""
+"""Writes a whole world with its stamp, which says what drew it: another version draws other pictures."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 from annotate.errors import OutputError
-from sample.writers import WRITERS, Sizes
+from annotate.files import write_output
+from sample.writers import WRITERS, Sizes, Written
+
+WORLD = 1
+"""Grows with every change of what the same seed draws (tests/sample/test_stamp.py holds the drawn bytes)."""
+STAMP = "sample.json"
+
+
+def write_world(dataset: str, root: Path, seed: int, sizes: Sizes, clean: bool) -> Written:
+    """Write the sample world of a dataset into the empty folder `root`, the stamp last."""
+    made = WRITERS[dataset](root, seed, sizes, clean)
+    facts = {"world": WORLD, "dataset": dataset, "seed": seed, "clean": clean, "images": made.images}
+    write_output(root / STAMP, json.dumps(facts) + "\n")
+    return made
 
 
 def write_whole(dataset: str, root: Path, seed: int) -> None:
-    """Write the sample world of a dataset into `root`. Raises `OutputError` when the disk does not let us."""
+    """Write a world of the default sizes whole or not at all. Raises `OutputError` when the disk does not
+    let us."""
     temporary = root.with_name(f".{root.name}.{os.getpid()}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        WRITERS[dataset](temporary, seed, Sizes(), False)
+        write_world(dataset, temporary, seed, Sizes(), False)
         temporary.replace(root)
     except OSError as error:
         raise OutputError(
@@ -24,3 +39,17 @@ def write_whole(dataset: str, root: Path, seed: int) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def stale_words(root: Path) -> str:
+    """That a rendered world is not what this version would render, and the cure; empty when it is."""
+    try:
+        world = json.loads((root / STAMP).read_bytes()).get("world")
+    except (OSError, ValueError, AttributeError):
+        world = None
+    if world == WORLD:
+        return ""
+    return (
+        f"{root} was rendered by another version of this project; what follows is about the old pictures; "
+        "for new ones remove it and OUT"
+    )

@@ -24,7 +24,7 @@ def words(causes: dict[tuple[str, ...], int]) -> str:
 
 def test_what_was_never_asked_is_told_from_what_is_asked_again() -> None:
     said = words({("stage",): 3, ("conversation",): 4, ("prompt", "conversation"): 20, ("images",): 2})
-    assert "(20 asked before with another prompt; 7 not asked before; 2 about pictures that are new" in said
+    assert "(20 asked before with another prompt; 7 not asked before; 2 about pictures, as they are" in said
 
 
 def test_a_fresh_run_gives_no_reasons() -> None:
@@ -39,7 +39,7 @@ def test_a_fresh_run_gives_no_reasons() -> None:
         ({"conclusion_tokens": 400}, "10 asked before with another sampling", 10),
         (
             {"image_recipe": "fit224-q90-v1"},
-            "26 about pictures that are new, changed or encoded otherwise",
+            "26 about pictures, as they are encoded now, not asked before",
             26,
         ),
         ({"concurrency": 3}, "everything has been answered", 0),

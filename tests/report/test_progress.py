@@ -75,6 +75,13 @@ def test_time_left_counts_requests_when_their_number_is_known() -> None:
     assert pace(snapshot(0, 0), snapshot(50, 5), 0.5).requests is None
 
 
+def test_rows_that_the_journal_gives_foretell_nothing_about_those_to_be_asked() -> None:
+    resumed = pace(snapshot(0, 0, 100), snapshot(50, 0, 100), 10.0)
+    assert (resumed.requests, resumed.left) == (None, None)
+    replayed = pace(snapshot(0, 0, 0), snapshot(50, 0, 0), 10.0)
+    assert "requests/s" not in plain_line(snapshot(50, 0, 0), replayed)
+
+
 def test_no_triplets_is_no_division_by_zero() -> None:
     assert "0/0 triplets (100 %)" in plain_line(
         Snapshot(0, 0, 0, 0, 0), pace(snapshot(0, 0), snapshot(0, 0), 0)

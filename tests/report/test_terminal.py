@@ -54,6 +54,15 @@ def test_final_screen_counts_rows_left_out_and_says_that_their_reasons_are_more(
     assert "left out    2 rows, 3 reasons: target_mismatch 2, edit_not_shown 1\n" in screen
 
 
+def test_a_run_that_accepted_nothing_says_so_and_why_most_were_left_out(
+    tmp_path: Path, rejected: Fixture, quarantined: Fixture, publish: Fixture
+) -> None:
+    manifest = publish([rejected(1), rejected(2), quarantined(3)])
+    screen = " ".join(final_screen(manifest, pick_examples(tmp_path), [], []).split())
+    assert "NOTHING was accepted, so there is nothing to train on; 2 rows as target_mismatch: " in screen
+    assert REASONS["target_mismatch"].rstrip(".") in screen
+
+
 def test_an_accepted_row_shows_its_weakest_scores_and_none_that_every_accepted_row_has(
     make_row: Fixture, rejected: Fixture
 ) -> None:
