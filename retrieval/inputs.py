@@ -25,7 +25,8 @@ QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A user turn as the model reads it: token ids with the picture's places, and the picture's tensors."""
+    """What the model reads of a picture, or of a user turn with one: token ids with the picture's places, and
+    the picture's tensors."""
 
     ids: tuple[int, ...]
     pixels: Mapping[str, Tensor]
@@ -79,6 +80,7 @@ class Reader:
                 f"{folder}: the tokenizer has no chat template; choose an instruction-tuned model"
             )
         self.image_token_id = int(getattr(config, "image_token_id", None) or config.image_token_index)
+        self.image_token = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
         added = {"additional_special_tokens": [EMB]}
         self.tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)
         self.emb_id = int(self.tokenizer.convert_tokens_to_ids(EMB))
@@ -94,22 +96,27 @@ class Reader:
         else:
             self.processor.save_pretrained(folder)
 
-    def user_turn(self, image: Image.Image, text: str) -> Spoken:
-        """The conversation up to where the assistant begins."""
+    def sight(self, image: Image.Image) -> Spoken:
+        """The picture alone."""
+        if self.qwen:
+            pixels = self.image_processor(images=[image], return_tensors="pt")
+            places = int(pixels["image_grid_thw"].prod()) // self.image_processor.merge_size**2
+            return Spoken((self.image_token_id,) * places, dict(pixels))
+        found = self.processor(
+            images=[image], text=self.image_token, return_tensors="pt", add_special_tokens=False
+        )
+        names = [name for name in found if "pixel" in name or "image" in name]
+        return Spoken(tuple(found["input_ids"][0].tolist()), {name: found[name] for name in names})
+
+    def user_turn(self, picture: Image.Image | Spoken, text: str) -> Spoken:
+        """The conversation up to where the assistant begins; `picture` or what `sight` made of it."""
+        sight = picture if isinstance(picture, Spoken) else self.sight(picture)
         content = [{"type": "image"}, {"type": "text", "text": text}]
         rendered = self.templates.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
-        if self.qwen:
-            pixels = self.image_processor(images=[image], return_tensors="pt")
-            places = int(pixels["image_grid_thw"].prod()) // self.image_processor.merge_size**2
-            token = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
-            widened = rendered.replace(token, token * places)
-            ids = self.tokenizer(widened, add_special_tokens=False)["input_ids"]
-            return Spoken(tuple(ids), dict(pixels))
-        found = self.processor(images=[image], text=rendered, return_tensors="pt", add_special_tokens=False)
-        names = [name for name in found if "pixel" in name or "image" in name]
-        return Spoken(tuple(found["input_ids"][0].tolist()), {name: found[name] for name in names})
+        before, _, after = rendered.partition(self.image_token)
+        return Spoken((*self.chain_ids(before), *sight.ids, *self.chain_ids(after)), sight.pixels)
 
     def chain_ids(self, chain: str) -> list[int]:
         """Token ids of a chain, without end token."""

@@ -8,7 +8,7 @@ vocabulary has to grow. Training all (`full`), low-rank adapters (`lora`) or all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -20,6 +20,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from annotate.errors import UsageError
 from retrieval.conversation import image_prompt
@@ -29,6 +30,7 @@ from retrieval.objective import Temperature, chain_nll
 
 Tuning = Literal["full", "lora", "frozen_tower"]
 TOWER_NAMES = ("vision", "visual")
+TOWER_STATES = "tower_states"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,36 @@ class CirModel(nn.Module):
         so."""
         placed = batch.to(self.device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            states: Tensor = self.backbone.base_model(**placed.inputs, use_cache=False).last_hidden_state
+            inputs = self._connected(placed.inputs)
+            states: Tensor = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
             rows = torch.arange(len(states), device=self.device)
             last = states[rows, placed.ends]
             nll, tokens = chain_nll(states, placed.labels, self.backbone.get_output_embeddings())
         vectors = last.float() if self.projection is None else self.projection(last.float())
         return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
+
+    @torch.no_grad()
+    def sight(self, image: Image.Image) -> Spoken:
+        """What training needs of a picture: with a frozen tower the tower's states, else its pixels."""
+        sight = self.reader.sight(image)
+        base: Any = self.backbone.base_model
+        if self.settings.tuning != "frozen_tower" or not hasattr(base, "connector"):
+            return sight
+        pixels = {name: value.to(self.device) for name, value in sight.pixels.items()}
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            states: Tensor = base.get_image_features(**pixels, return_dict=True).last_hidden_state
+        return Spoken(sight.ids, {TOWER_STATES: states.float().cpu()})
+
+    def _connected(self, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Inputs of the backbone; a tower's states go through the connector, which is trained."""
+        given: dict[str, Any] = dict(inputs)
+        states = given.pop(TOWER_STATES, None)
+        if states is not None:
+            seen = self.backbone.base_model.connector(states)
+            given["mm_encoder_outputs"] = {
+                "image": BaseModelOutputWithPooling(pooler_output=seen.flatten(0, 1))
+            }
+        return given
 
     @torch.no_grad()
     def embed_pictures(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:

@@ -30,6 +30,7 @@ from retrieval.model import CirModel
 from retrieval.objective import info_nce, keys_tensor, known_positives
 from retrieval.pictures import Pictures
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
+from retrieval.sights import Sights
 from retrieval.sources import Source, data_digest
 from retrieval.training_state import cut_metrics, resume, save_state
 
@@ -64,7 +65,7 @@ def train(
     optimiser = _optimiser(named, settings)
     start = resume(model, named, optimiser, out, say)
     metrics = cut_metrics(out / METRICS, start)
-    pictures = _pictures(settings, sources)
+    sights = _sights(model, settings, sources)
     stream = examples(
         sources,
         settings.seed,
@@ -81,7 +82,7 @@ def train(
         batch = list(islice(stream, settings.batch))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step)
-        terms = train_step(model, optimiser, list(named.values()), batch, settings, step, pictures)
+        terms = train_step(model, optimiser, list(named.values()), batch, settings, step, sights)
         if distributed.rank() == 0:
             metrics.append({"step": step, **terms})
             with (out / METRICS).open("a") as handle:
@@ -112,7 +113,7 @@ def train_step(
     batch: Sequence[Example],
     settings: TrainSettings,
     step: int,
-    pictures: tuple[Pictures, Pictures],
+    sights: tuple[Sights, Sights],
 ) -> dict[str, float]:
     """One optimiser step over the global `batch`; each rank embeds its own part. Returns the named terms."""
     weight_text, weight_contrast = loss_weights(settings, step)
@@ -121,8 +122,8 @@ def train_step(
         chains = chains[1:] + chains[:1]
     share = slice(distributed.rank(), None, distributed.world_size())
     mine, mine_chains = list(batch)[share], chains[share]
-    queries = _query_chunks(model, mine, mine_chains, settings, pictures)
-    images, keys = _image_chunks(model, mine, settings, pictures[1]) if weight_contrast else ([], [])
+    queries = _query_chunks(model, mine, mine_chains, settings, sights)
+    images, keys = _image_chunks(model, mine, settings, sights[1]) if weight_contrast else ([], [])
     positives = keys_tensor([example.positive_keys for example in mine]).to(model.device)
     own_keys = torch.tensor(keys, dtype=torch.int64, device=model.device)
 
@@ -168,13 +169,13 @@ def _query_chunks(
     batch: Sequence[Example],
     chains: Sequence[str],
     settings: TrainSettings,
-    pictures: tuple[Pictures, Pictures],
+    sights: tuple[Sights, Sights],
 ) -> list[Chunk]:
     def chunk(part: slice) -> Chunk:
         def run() -> Embedded:
             turns = [
                 model.reader.user_turn(
-                    pictures[0].load(example.reference, example.reference_digest),
+                    sights[0].of(example.reference, example.reference_digest),
                     query_prompt("" if settings.blank == "text" else example.text),
                 )
                 for example in batch[part]
@@ -188,7 +189,7 @@ def _query_chunks(
 
 
 def _image_chunks(
-    model: CirModel, batch: Sequence[Example], settings: TrainSettings, pictures: Pictures
+    model: CirModel, batch: Sequence[Example], settings: TrainSettings, sights: Sights
 ) -> tuple[list[Chunk], list[int]]:
     """Targets in the order of the queries, then hard negatives; the key of each."""
     wanted: list[tuple[Path, str | None]] = [(example.target, example.target_digest) for example in batch]
@@ -200,7 +201,7 @@ def _image_chunks(
     def chunk(part: slice) -> Chunk:
         def run() -> Embedded:
             turns = [
-                model.reader.user_turn(pictures.load(path, sha), image_prompt()) for path, sha in wanted[part]
+                model.reader.user_turn(sights.of(path, sha), image_prompt()) for path, sha in wanted[part]
             ]
             return _embedded(model, model.reader.embedding_batch(turns), settings)
 
@@ -220,11 +221,11 @@ def _parts(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
-def _pictures(settings: TrainSettings, sources: Sequence[Source]) -> tuple[Pictures, Pictures]:
-    """For references (grey when the image is blanked) and for targets, in the recipe of the annotation."""
+def _sights(model: CirModel, settings: TrainSettings, sources: Sequence[Source]) -> tuple[Sights, Sights]:
+    """Of references (grey when the image is blanked) and of targets, in the recipe of the annotation."""
     recipe = sources[0].manifest.image_recipe
-    targets = Pictures(recipe)
-    return (Pictures(recipe, blank=True) if settings.blank == "image" else targets), targets
+    targets = Sights(model, Pictures(recipe))
+    return (Sights(model, Pictures(recipe, blank=True)) if settings.blank == "image" else targets), targets
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
 from retrieval.conversation import image_prompt, query_prompt
-from retrieval.inputs import Spoken
+from retrieval.inputs import Reader, Spoken
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from tests.retrieval import tiny_models
 
@@ -54,6 +54,42 @@ def test_a_vector_does_not_depend_on_its_batch_and_a_modification_holds_no_speci
             torch.testing.assert_close(together[index], alone, atol=1e-5, rtol=1e-4)
     assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     assert (together[0] - together[2]).abs().max() > 1e-3
+
+
+def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: Path) -> None:
+    """A frozen tower's states stand for the picture: same ids, same vectors, same pull on what is trained."""
+    model = CirModel(base, ModelSettings(tuning="frozen_tower"), CPU).train()
+    pictures, text = [picture(1), picture(2), picture(1)], query_prompt("shorter <image>")
+    found = []
+    for shown in (pictures, [model.sight(each) for each in pictures]):
+        spoken = [model.reader.user_turn(each, text) for each in shown]
+        batch = model.reader.embedding_batch(spoken, [model.reader.chain_ids("red")] * 3)
+        result = model(batch)
+        (result.vectors.sum() + result.chain_nll).backward()
+        pull = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        found.append((batch.inputs["input_ids"].tolist(), result.vectors.detach(), pull))
+    (ids, vectors, pull), (sight_ids, sight_vectors, sight_pull) = found
+    assert ids == sight_ids
+    torch.testing.assert_close(vectors, sight_vectors, atol=1e-6, rtol=1e-5)
+    assert pull.keys() == sight_pull.keys()
+    assert any("connector" in name for name in pull) == ("idefics" in base.name)
+    for name in pull:
+        torch.testing.assert_close(pull[name], sight_pull[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_an_idefics_turn_is_what_its_own_processor_makes_of_picture_and_text(tmp_path: Path) -> None:
+    reader = Reader(tiny_models.idefics(tmp_path))
+    content = [{"type": "image"}, {"type": "text", "text": "make it red, <shorter>"}]
+    rendered = reader.processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    whole = reader.processor(
+        images=[picture(1)], text=rendered, return_tensors="pt", add_special_tokens=False
+    )
+    turn = reader.user_turn(picture(1), "make it red, <shorter>")
+    assert list(turn.ids) == whole["input_ids"][0].tolist()
+    torch.testing.assert_close(turn.pixels["pixel_values"], whole["pixel_values"])
 
 
 def test_the_vector_is_the_state_after_emb_entered_and_its_row_is_trained_under_lora(base: Path) -> None:
