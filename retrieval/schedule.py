@@ -28,6 +28,9 @@ class TrainSettings:
     clip: Annotated[float, "longest gradient; a longer one is shortened to it"] = 1.0
     lambda_txt: Annotated[float, "weight of the chain's loss"] = 1.0
     lambda_info: Annotated[float, "weight of the contrastive loss"] = 1.0
+    lambda_info_last: Annotated[
+        float, "one stage: that weight at the last step, grown by the same factor each step; 0: it stays"
+    ] = 0.0
     stages: Annotated[Stages, "one: both losses together; two: the chain first, then the contrast"] = "one"
     first_stage: Annotated[float, "two stages: the part of the steps that trains the chain only"] = 0.5
     chain: Annotated[bool, "write the chain before the embedding; without, plain InfoNCE"] = True
@@ -57,6 +60,12 @@ class TrainSettings:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
+        if min(self.lambda_txt, self.lambda_info, self.lambda_info_last) < 0:
+            raise UsageError("lambda-txt, lambda-info and lambda-info-last are weights; each is 0 or more")
+        if self.lambda_info_last and not self.lambda_info:
+            raise UsageError(
+                "lambda-info is 0 and cannot grow to lambda-info-last; give a small one, e.g. 0.1"
+            )
         if self.hard_negatives < 0:
             raise UsageError(f"hard-negatives is {self.hard_negatives}; it must be 0 or more")
         if self.batch < 2 and self.lambda_info:
@@ -94,5 +103,7 @@ def loss_weights(settings: TrainSettings, step: int) -> tuple[float, float]:
     """(lambda_txt, lambda_info) of a step. Two stages: first the chain alone, then the contrast alone."""
     text = settings.lambda_txt if settings.chain else 0.0
     if settings.stages == "one":
-        return text, settings.lambda_info
+        done = step / max(1, settings.steps - 1)
+        last = settings.lambda_info_last or settings.lambda_info
+        return text, settings.lambda_info ** (1 - done) * last**done
     return (text, 0.0) if step < round(settings.first_stage * settings.steps) else (0.0, settings.lambda_info)
