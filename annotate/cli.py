@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -190,6 +191,7 @@ def _last_screen(out: Path, manifest: Manifest) -> str:
     """What `run` and `select` end with: counts, examples, paths, and commands that work as they stand."""
     examples, where = pick_examples(out), shlex.quote(str(out))
     shown = next(filter(None, (examples.accepted, examples.rejected, examples.quarantined)), None)
+    for_make = re.fullmatch(r"[\w./+-]+", str(out)) is not None  # make takes no blanks and quotes
     steps = []
     if shown is not None:
         steps.append(
@@ -201,9 +203,10 @@ def _last_screen(out: Path, manifest: Manifest) -> str:
     if (truth := Path(manifest.root) / "truth.jsonl").exists():
         known = shlex.quote(str(truth))
         steps.append(("score by truth", f".venv/bin/python -m sample score {where} --truth {known}"))
-    if manifest.counts.accepted:
+    if manifest.counts.accepted and for_make:
         steps.append(("other threshold", f"make select OUT={where} THRESHOLDS=p_edits=0.9"))
-        steps.append(("a retriever", f"make train-eval ABLATIONS=0 DATA={where}"))
+        if manifest.split == "train":
+            steps.append(("a retriever", f"make train-eval ABLATIONS=0 DATA={where}"))
     return final_screen(manifest, examples, _written(out), steps)
 
 

@@ -24,7 +24,7 @@ from annotate.text import plain
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1
 WINDOW_SECONDS = 60.0
-"""Rates are of the last minute: what the journal answered at the start says nothing about the teacher."""
+"""Rates are of the last minute."""
 MARK_SECONDS = 0.5
 _GONE = (OSError, ValueError)
 """What a closed file or pipe raises."""
@@ -62,10 +62,10 @@ def pace(first: Snapshot, last: Snapshot, seconds: float) -> Pace:
     journal alone gives the rows of a run that still has to ask."""
     if seconds < 1.0 or (last.to_ask and not last.asked and last.done < last.triplets):
         return Pace(None, None)
-    requests = (last.asked - first.asked) / seconds
+    requests = (last.asked - first.asked) / seconds if last.to_ask != 0 else None
     if last.done >= last.triplets:
         return Pace(requests, 0.0)
-    if last.to_ask is not None and requests > 0 and last.asked < last.to_ask:
+    if last.to_ask and requests and last.asked < last.to_ask:
         return Pace(requests, (last.to_ask - last.asked) / requests)
     triplets = (last.done - first.done) / seconds
     return Pace(requests, (last.triplets - last.done) / triplets if triplets > 0 else None)
@@ -139,6 +139,8 @@ class Progress:
     def update(self, snapshot: Snapshot) -> None:
         """Take note of where the run stands, and show it if the last showing is long enough ago."""
         now = self._clock()
+        if snapshot.asked and self._latest and not self._latest[1].asked:
+            self._marks = deque((self._latest,))  # what the journal answered says nothing about the teacher
         self._latest = (now, snapshot)
         if not self._marks or now - self._marks[-1][0] >= MARK_SECONDS:
             self._marks.append(self._latest)
@@ -193,7 +195,7 @@ def _display(title: str, snapshot: Snapshot, speed: Pace) -> Group:
 
 def _speed_words(speed: Pace) -> list[str]:
     words = []
-    if speed.requests:
+    if speed.requests is not None:
         words.append(f"{speed.requests:.1f} requests/s")
     if speed.left:
         words.append(f"about {duration(speed.left)} left")

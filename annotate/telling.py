@@ -159,10 +159,10 @@ def dropped_words(out: Path, held: int, kept: int) -> str:
     )
 
 
-def wait_words(seconds: Mapping[str, float], rows: int) -> str:
-    """How long each check waited for its answers, on the average of `rows`; many rows wait at once."""
-    waited = [f"{name} {spent / rows:.2f} s" for name, spent in seconds.items()]
-    return f"a triplet waited for the answers of its checks (many wait at once): {', '.join(waited)}"
+def wait_words(seconds: Mapping[str, float]) -> str:
+    """How long the rows of this run waited for the answers of each check; waits that ran at once add up."""
+    waited = [f"{name} {duration(spent)}" for name, spent in seconds.items()]
+    return f"many at once, the rows together waited for their checks: {', '.join(waited)}"
 
 
 def _why(components: tuple[str, ...]) -> str:

@@ -16,19 +16,13 @@ from annotate.errors import UsageError
 from annotate.shards.plan import job_digest
 from retrieval.evaluate import EVALUATION_SPLIT
 from retrieval.sources import Source, gold_chains, read_manifest
+from sample.processor import cpu_knows_bf16
+from sample.writers.whole import stale_words, write_whole
 from schemas.triplet import DATASETS, Dataset
 
 MODELS = Path(__file__).resolve().parent.parent / "sample" / "models"
 BASE = MODELS / "base"
 CLIP = MODELS / "clip"
-
-
-def cpu_knows_bf16(about: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this processor multiplies bfloat16 itself; one that does not is slower with it than without."""
-    try:
-        return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", about.read_text()) is not None
-    except OSError:
-        return False
 
 
 # For the embedded base alone: it is so small that all of it but the vision tower is trained. Reading requests
@@ -56,10 +50,10 @@ def default_roots(sources: Sequence[Source], say: Callable[[str], None]) -> dict
     for dataset in DATASETS:
         beside = root.with_name(f"{dataset}-seed{named[1]}")
         if not beside.is_dir():
-            from sample.writers.whole import write_whole  # only here: rendering is no part of the retriever
-
             say(f"writing the rendered sample into {beside}")
             write_whole(dataset, beside, int(named[1]))
+        elif stale := stale_words(beside):
+            say(stale)
         roots.setdefault(dataset, beside)
     return roots
 

@@ -66,7 +66,8 @@ class Reader:
             ) from error
         if getattr(config, "vision_config", None) is None:
             raise UsageError(f"{folder}: model of type {config.model_type} has no image input; take another")
-        self.qwen = config.model_type in QWEN
+        self.model_type = str(config.model_type)
+        self.qwen = self.model_type in QWEN
         if self.qwen:
             self.image_processor: Any = AutoImageProcessor.from_pretrained(folder)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -97,26 +98,28 @@ class Reader:
             self.processor.save_pretrained(folder)
 
     def sight(self, image: Image.Image) -> Spoken:
-        """The picture alone."""
-        if self.qwen:
-            pixels = self.image_processor(images=[image], return_tensors="pt")
-            places = int(pixels["image_grid_thw"].prod()) // self.image_processor.merge_size**2
-            return Spoken((self.image_token_id,) * places, dict(pixels))
+        """The picture alone, for `user_turn`; of Idefics3, whose places depend on nothing around them."""
         found = self.processor(
             images=[image], text=self.image_token, return_tensors="pt", add_special_tokens=False
         )
-        names = [name for name in found if "pixel" in name or "image" in name]
-        return Spoken(tuple(found["input_ids"][0].tolist()), {name: found[name] for name in names})
+        return Spoken(tuple(found["input_ids"][0].tolist()), _pixels(found))
 
     def user_turn(self, picture: Image.Image | Spoken, text: str) -> Spoken:
-        """The conversation up to where the assistant begins; `picture` or what `sight` made of it."""
-        sight = picture if isinstance(picture, Spoken) else self.sight(picture)
+        """The conversation up to where the assistant begins; `picture`, or what `sight` made of it."""
         content = [{"type": "image"}, {"type": "text", "text": text}]
         rendered = self.templates.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
-        before, _, after = rendered.partition(self.image_token)
-        return Spoken((*self.chain_ids(before), *sight.ids, *self.chain_ids(after)), sight.pixels)
+        if isinstance(picture, Spoken):
+            before, _, after = rendered.partition(self.image_token)
+            return Spoken((*self.chain_ids(before), *picture.ids, *self.chain_ids(after)), picture.pixels)
+        if self.qwen:
+            pixels = self.image_processor(images=[picture], return_tensors="pt")
+            places = int(pixels["image_grid_thw"].prod()) // self.image_processor.merge_size**2
+            widened = rendered.replace(self.image_token, self.image_token * places)
+            return Spoken(tuple(self.chain_ids(widened)), dict(pixels))
+        found = self.processor(images=[picture], text=rendered, return_tensors="pt", add_special_tokens=False)
+        return Spoken(tuple(found["input_ids"][0].tolist()), _pixels(found))
 
     def chain_ids(self, chain: str) -> list[int]:
         """Token ids of a chain, without end token."""
@@ -156,6 +159,11 @@ class Reader:
         if self.qwen:  # its rotary positions are computed from where the picture's places are
             inputs["mm_token_type_ids"] = (ids == self.image_token_id).int()
         return inputs | {name: _joined([turn.pixels[name] for turn in turns]) for name in turns[0].pixels}
+
+
+def _pixels(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The picture's tensors of what a processor gives."""
+    return {name: value for name, value in found.items() if "pixel" in name or "image" in name}
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -122,15 +122,17 @@ class CirModel(nn.Module):
         return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
 
     @torch.no_grad()
-    def sight(self, image: Image.Image) -> Spoken:
-        """What training needs of a picture: with a frozen tower the tower's states, else its pixels."""
-        sight = self.reader.sight(image)
-        base: Any = self.backbone.base_model
-        if self.settings.tuning != "frozen_tower" or not hasattr(base, "connector"):
-            return sight
+    def sight(self, image: Image.Image) -> Image.Image | Spoken:
+        """What training needs of a picture: the states of a frozen tower (Idefics3), else the picture."""
+        if self.settings.tuning != "frozen_tower" or self.reader.model_type != "idefics3":
+            return image
+        sight, base = self.reader.sight(image), self.backbone.base_model
         pixels = {name: value.to(self.device) for name, value in sight.pixels.items()}
+        was_training = base.vision_model.training
+        base.vision_model.eval()  # what is kept must not hold one draw of a dropout
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             states: Tensor = base.get_image_features(**pixels, return_dict=True).last_hidden_state
+        base.vision_model.train(was_training)
         return Spoken(sight.ids, {TOWER_STATES: states.float().cpu()})
 
     def _connected(self, inputs: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -60,8 +60,14 @@ class TrainSettings:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
-        if min(self.lambda_txt, self.lambda_info, self.lambda_info_last) < 0:
-            raise UsageError("lambda-txt, lambda-info and lambda-info-last are weights; each is 0 or more")
+        for name in ("lambda_txt", "lambda_info", "lambda_info_last"):
+            if not 0 <= getattr(self, name) < math.inf:
+                flag = name.replace("_", "-")
+                raise UsageError(f"{flag} is {getattr(self, name)}; it must be a number from 0")
+        if self.lambda_info_last and self.stages == "two":
+            raise UsageError(
+                "lambda-info-last is for one stage; the second of two stages has the contrast alone"
+            )
         if self.lambda_info_last and not self.lambda_info:
             raise UsageError(
                 "lambda-info is 0 and cannot grow to lambda-info-last; give a small one, e.g. 0.1"
@@ -103,7 +109,8 @@ def loss_weights(settings: TrainSettings, step: int) -> tuple[float, float]:
     """(lambda_txt, lambda_info) of a step. Two stages: first the chain alone, then the contrast alone."""
     text = settings.lambda_txt if settings.chain else 0.0
     if settings.stages == "one":
+        if not settings.lambda_info_last:
+            return text, settings.lambda_info
         done = step / max(1, settings.steps - 1)
-        last = settings.lambda_info_last or settings.lambda_info
-        return text, settings.lambda_info ** (1 - done) * last**done
+        return text, settings.lambda_info ** (1 - done) * settings.lambda_info_last**done
     return (text, 0.0) if step < round(settings.first_stage * settings.steps) else (0.0, settings.lambda_info)

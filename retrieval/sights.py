@@ -1,13 +1,15 @@
-"""What the model makes of each picture before anything that is trained touches it: decoded, prepared, and
-through a tower that stays as it is. Kept while it fits, for training comes back to every picture.
+"""What a tower that stays as it is makes of each picture, kept while it fits: training comes back to all.
 
-Each picture is prepared alone, so what it gives does not depend on when or beside which others it was.
+A picture is looked at alone and without dropout, so what is kept depends on picture and tower only. Where the
+tower is trained too, or the family has no separable states, the picture itself is used.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+
+from PIL import Image
 
 from retrieval.inputs import Spoken
 from retrieval.model import CirModel
@@ -24,16 +26,19 @@ class Sights:
         self._kept: OrderedDict[Path, Spoken] = OrderedDict()
         self._bytes = 0
 
-    def of(self, path: Path, digest: str | None = None) -> Spoken:
+    def of(self, path: Path, digest: str | None = None) -> Image.Image | Spoken:
         """The sight of a file; raises `InputError` as `Pictures.load` does, also for one that is kept."""
         image = self._pictures.load(path, digest)
-        if path not in self._kept:
-            self._kept[path] = self._model.sight(image)
-            self._bytes += _size(self._kept[path])
+        if path in self._kept:
+            self._kept.move_to_end(path)
+            return self._kept[path]
+        seen = self._model.sight(image)
+        if isinstance(seen, Spoken):
+            self._kept[path] = seen
+            self._bytes += _size(seen)
             while self._bytes > KEPT_BYTES and len(self._kept) > 1:
                 self._bytes -= _size(self._kept.popitem(last=False)[1])
-        self._kept.move_to_end(path)
-        return self._kept[path]
+        return seen
 
 
 def _size(sight: Spoken) -> int:

@@ -233,7 +233,9 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
     path = out / "run.json"
     text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if path.is_file() and path.read_text() != text:
-        raise OutputError(f"{out}: holds another training run (see run.json); choose another --out")
+        raise OutputError(
+            f"{out}: holds another training run, or another version's (see run.json); choose another --out"
+        )
     if distributed.rank() == 0 and not path.is_file():
         write_atomic(path, text)
 

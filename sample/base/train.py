@@ -23,6 +23,7 @@ from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFa
 from annotate.errors import InputError
 from sample import world
 from sample.base.corpus import IMAGE_START, Document, Scribe
+from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import IMAGE_TOKENS, build_config, build_model, connect, normalise, read, see
 from sample.teacher.pictures import Pictures
@@ -79,7 +80,7 @@ class BasePractice:
         others = [world.one_attribute_neighbour(rng, looks[place]) for place in told[: self.plan.lookalikes]]
         statements = [self.scribe.statement(rng, look) for look in others]
         echoes = [self.scribe.echo(rng) for _ in range(self.plan.echoes)]
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_products():
             with torch.no_grad():
                 states = see(self.model, patches)
             images = connect(self.model, states)

@@ -23,6 +23,7 @@ from sample import claim_words, world
 from sample.base.corpus import DOMAINS
 from sample.base.train import contrast_loss
 from sample.clip.model import WIDTH, build_clip
+from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import WIDTH as HEAD_WIDTH
 from sample.teacher.pictures import Pictures
@@ -94,7 +95,7 @@ class ClipPractice:
         others = [
             world.one_attribute_neighbour(rng, look) for look in rng.sample(looks, self.plan.lookalikes)
         ]
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_products():
             tower: Any = self.model.vision_model
             out = tower(pixel_values=images)
             shown = self.model.visual_projection(out.pooler_output)

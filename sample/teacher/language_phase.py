@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration
 
+from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.language import JUDGE_SIZE, blanked, lesson_sums
 from sample.teacher.lessons import Mix, draw_lessons
@@ -75,7 +76,7 @@ class LanguagePhase:
         if not held:
             shown = shown + 0.02 * shown.std() * torch.randn_like(shown)
         lessons = draw_lessons(rng, self.talk, looks, self.plan.mix)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_products():
             sums = lesson_sums(self.model, self.judge, self.talk.letters, lessons, shown)
         return sums.loss(), sums.right
 
@@ -99,7 +100,7 @@ def image_tokens(
 
 @torch.no_grad()
 def _see(model: Idefics3ForConditionalGeneration, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-    with torch.autocast("cpu", torch.bfloat16):
+    with quick_products():
         seen = connect(model, see(model, normalise(torch.from_numpy(np.array(pixels)))))
     tokens: NDArray[np.float16] = seen.to(torch.float16).numpy()
     return tokens

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration
 
+from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS
 from sample.teacher.loop import Figures
@@ -58,7 +59,7 @@ class VisionPhase:
         if not held:
             patches = jitter(patches)
         figures: dict[str, list[float]] = {}
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_products():
             states = see(self.model, patches)
             image = connect(self.model, states)
             total = states.new_zeros(()).float()

@@ -42,14 +42,12 @@ def write_whole(dataset: str, root: Path, seed: int) -> None:
 
 
 def stale_words(root: Path) -> str:
-    """That a rendered world is not what this version would render, and the cure; empty when it is."""
+    """That a rendered world may not be what this version would render, and the cure; empty when it is."""
     try:
         world = json.loads((root / STAMP).read_bytes()).get("world")
     except (OSError, ValueError, AttributeError):
         world = None
     if world == WORLD:
         return ""
-    return (
-        f"{root} was rendered by another version of this project; what follows is about the old pictures; "
-        "for new ones remove it and OUT"
-    )
+    was = "does not say which version rendered it" if world is None else "was rendered by another version"
+    return f"{root} {was}: its pictures may be older than this code; for new ones remove it and OUT"

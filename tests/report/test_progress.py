@@ -67,6 +67,18 @@ def test_rates_forget_what_the_journal_answered_more_than_a_minute_ago() -> None
     assert "2.0 requests/s; about 1 h 21 min left" in stream.getvalue().splitlines()[-1]
 
 
+def test_the_first_answer_of_a_resumed_run_begins_the_window_of_the_rates() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with Progress("run", stream, clock) as progress:
+        for second in range(31):  # the journal gives 30 rows
+            clock.now = float(second)
+            progress.update(Snapshot(100, second, 0, 0, 0, to_ask=700))
+        for second in range(31, 41):  # then the teacher answers ten requests a second
+            clock.now = float(second)
+            progress.update(Snapshot(100, 30, 0, 0, 10 * (second - 30), to_ask=700))
+    assert "10.0 requests/s; about 1 min 0 s left" in stream.getvalue().splitlines()[-1]
+
+
 def test_time_left_counts_requests_when_their_number_is_known() -> None:
     assert pace(snapshot(0, 0, 100), snapshot(90, 20, 100), 10.0).left == 40.0
     assert pace(snapshot(0, 0), snapshot(50, 0), 10.0).left == 10.0
@@ -78,6 +90,8 @@ def test_time_left_counts_requests_when_their_number_is_known() -> None:
 def test_rows_that_the_journal_gives_foretell_nothing_about_those_to_be_asked() -> None:
     resumed = pace(snapshot(0, 0, 100), snapshot(50, 0, 100), 10.0)
     assert (resumed.requests, resumed.left) == (None, None)
+    stalled = pace(snapshot(10, 5, 100), snapshot(10, 5, 100), 60.0)
+    assert stalled.requests == 0.0 and "0.0 requests/s" in plain_line(snapshot(10, 5, 100), stalled)
     replayed = pace(snapshot(0, 0, 0), snapshot(50, 0, 0), 10.0)
     assert "requests/s" not in plain_line(snapshot(50, 0, 0), replayed)
 

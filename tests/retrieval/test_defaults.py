@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.defaults import TINY, cpu_knows_bf16
+from retrieval.defaults import TINY
 from retrieval.model import ModelSettings
 from retrieval.schedule import TrainSettings
+from sample.processor import cpu_knows_bf16
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,19 @@ def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: 
         torch.testing.assert_close(pull[name], sight_pull[name], atol=1e-5, rtol=1e-4, msg=name)
 
 
+def test_a_sight_holds_no_draw_of_a_towers_dropout(tmp_path: Path) -> None:
+    model = CirModel(tiny_models.idefics(tmp_path), ModelSettings(tuning="frozen_tower"), CPU).train()
+    for module in model.backbone.base_model.vision_model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
+    before = torch.get_rng_state()
+    first, again = model.sight(picture(1)), model.sight(picture(1))
+    assert isinstance(first, Spoken) and isinstance(again, Spoken)
+    assert torch.equal(first.pixels["tower_states"], again.pixels["tower_states"])
+    assert torch.equal(before, torch.get_rng_state())
+    assert model.backbone.base_model.vision_model.training
+
+
 def test_an_idefics_turn_is_what_its_own_processor_makes_of_picture_and_text(tmp_path: Path) -> None:
     reader = Reader(tiny_models.idefics(tmp_path))
     content = [{"type": "image"}, {"type": "text", "text": "make it red, <shorter>"}]
@@ -87,9 +100,10 @@ def test_an_idefics_turn_is_what_its_own_processor_makes_of_picture_and_text(tmp
     whole = reader.processor(
         images=[picture(1)], text=rendered, return_tensors="pt", add_special_tokens=False
     )
-    turn = reader.user_turn(picture(1), "make it red, <shorter>")
-    assert list(turn.ids) == whole["input_ids"][0].tolist()
-    torch.testing.assert_close(turn.pixels["pixel_values"], whole["pixel_values"])
+    for shown in (picture(1), reader.sight(picture(1))):
+        turn = reader.user_turn(shown, "make it red, <shorter>")
+        assert list(turn.ids) == whole["input_ids"][0].tolist()
+        torch.testing.assert_close(turn.pixels["pixel_values"], whole["pixel_values"])
 
 
 def test_the_vector_is_the_state_after_emb_entered_and_its_row_is_trained_under_lora(base: Path) -> None:

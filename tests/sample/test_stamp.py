@@ -49,13 +49,15 @@ def test_a_world_of_another_version_is_named_before_it_is_used_again(
     root = Path("outputs/sample/cirr-seed7")
     root.mkdir(parents=True)
     write_world("cirr", root, 7, SMALL, True)
-    for stamp in ('{"world": 0}', "[]", "no JSON"):
+    for stamp in ("{}", "[]", "no JSON"):
         (root / STAMP).write_text(stamp)
-        assert "rendered by another version" in stale_words(root)
+        assert "does not say which version rendered it" in stale_words(root)
+    (root / STAMP).write_text('{"world": 0}')
+    assert "was rendered by another version" in stale_words(root)
     (root / STAMP).unlink()
     run = ["run", "--runner", "local", "--teacher-url", "http://127.0.0.1:9/v1", "--teacher-model", "m"]
     assert main(run) == 2
-    assert f"{root} was rendered by another version" in capsys.readouterr().err
+    assert f"{root} does not say which version rendered it" in capsys.readouterr().err
     (root / STAMP).write_text(json.dumps({"world": WORLD}))
     assert main(run) == 2
-    assert "another version" not in capsys.readouterr().err
+    assert "version" not in capsys.readouterr().err
