@@ -28,9 +28,6 @@ class TrainSettings:
     clip: Annotated[float, "longest gradient; a longer one is shortened to it"] = 1.0
     lambda_txt: Annotated[float, "weight of the chain's loss"] = 1.0
     lambda_info: Annotated[float, "weight of the contrastive loss"] = 1.0
-    lambda_info_last: Annotated[
-        float, "one stage: that weight at the last step, grown by the same factor each step; 0: it stays"
-    ] = 0.0
     stages: Annotated[Stages, "one: both losses together; two: the chain first, then the contrast"] = "one"
     first_stage: Annotated[float, "two stages: the part of the steps that trains the chain only"] = 0.5
     chain: Annotated[bool, "write the chain before the embedding; without, plain InfoNCE"] = True
@@ -60,18 +57,10 @@ class TrainSettings:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
-        for name in ("lambda_txt", "lambda_info", "lambda_info_last"):
+        for name in ("lambda_txt", "lambda_info"):
             if not 0 <= getattr(self, name) < math.inf:
                 flag = name.replace("_", "-")
                 raise UsageError(f"{flag} is {getattr(self, name)}; it must be a number from 0")
-        if self.lambda_info_last and self.stages == "two":
-            raise UsageError(
-                "lambda-info-last is for one stage; the second of two stages has the contrast alone"
-            )
-        if self.lambda_info_last and not self.lambda_info:
-            raise UsageError(
-                "lambda-info is 0 and cannot grow to lambda-info-last; give a small one, e.g. 0.1"
-            )
         if self.hard_negatives < 0:
             raise UsageError(f"hard-negatives is {self.hard_negatives}; it must be 0 or more")
         if self.batch < 2 and self.lambda_info:
@@ -109,8 +98,5 @@ def loss_weights(settings: TrainSettings, step: int) -> tuple[float, float]:
     """(lambda_txt, lambda_info) of a step. Two stages: first the chain alone, then the contrast alone."""
     text = settings.lambda_txt if settings.chain else 0.0
     if settings.stages == "one":
-        if not settings.lambda_info_last:
-            return text, settings.lambda_info
-        done = step / max(1, settings.steps - 1)
-        return text, settings.lambda_info ** (1 - done) * settings.lambda_info_last**done
+        return text, settings.lambda_info
     return (text, 0.0) if step < round(settings.first_stage * settings.steps) else (0.0, settings.lambda_info)
