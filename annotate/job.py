@@ -116,9 +116,9 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
                 except RunIncomplete as error:
                     kept = _publish_early(out, finished, len(plan.triplets), published)
                     raise RunIncomplete(f"{error}; {kept}") from error
-        if tools.costs.seconds:
-            watch.say(wait_words(tools.costs.seconds))
         manifest = published()
+        if waits := wait_words(tools.costs.seconds, manifest.counts.accepted):
+            watch.say(waits)
     if manifest.status != "complete":
         raise RunIncomplete(f"{out}: not every triplet is accounted for; the same command goes on")
     return manifest

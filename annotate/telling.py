@@ -159,10 +159,12 @@ def dropped_words(out: Path, held: int, kept: int) -> str:
     )
 
 
-def wait_words(seconds: Mapping[str, float]) -> str:
-    """How long the rows of this run waited for the answers of each check; waits that ran at once add up."""
-    waited = [f"{name} {duration(spent)}" for name, spent in seconds.items()]
-    return f"many at once, the rows together waited for their checks: {', '.join(waited)}"
+def wait_words(seconds: Mapping[str, float], kept: int) -> str:
+    """How long rows waited in this run for the answers of each check, a kept row; "" for next to nothing."""
+    if not kept or sum(seconds.values()) < 1:
+        return ""
+    waited = [f"{name} {spent / kept:.1f} s" for name, spent in seconds.items()]
+    return f"waiting for checks in this run, a kept row (many wait at once): {', '.join(waited)}"
 
 
 def _why(components: tuple[str, ...]) -> str:

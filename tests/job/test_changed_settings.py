@@ -10,7 +10,7 @@ import pytest
 from annotate.cli import main
 from annotate.shards.pending import Pending
 from annotate.shards.publish import read_manifest
-from annotate.telling import cost_words
+from annotate.telling import cost_words, wait_words
 from bench.driving import fault_server, rows_of, stats, write_world
 from schemas.manifest import Precision
 
@@ -25,6 +25,12 @@ def words(causes: dict[tuple[str, ...], int]) -> str:
 def test_what_was_never_asked_is_told_from_what_is_asked_again() -> None:
     said = words({("stage",): 3, ("conversation",): 4, ("prompt", "conversation"): 20, ("images",): 2})
     assert "(20 asked before with another prompt; 7 not asked before; 2 about pictures, as they are" in said
+
+
+def test_waits_are_told_a_kept_row_and_only_where_there_were_any() -> None:
+    said = wait_words({"coherence": 30.0, "target_match": 90.0}, 60)
+    assert said.endswith("(many wait at once): coherence 0.5 s, target_match 1.5 s")
+    assert wait_words({"coherence": 0.2}, 60) == wait_words({"coherence": 30.0}, 0) == wait_words({}, 9) == ""
 
 
 def test_a_fresh_run_gives_no_reasons() -> None:
