@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from annotate.cli import _last_screen
 from annotate.errors import OutputError, UsageError
 from annotate.inspect_triplet import inspect, near_matches
 from annotate.report import final_screen, pick_examples
@@ -61,6 +62,19 @@ def test_a_run_that_accepted_nothing_says_so_and_why_most_were_left_out(
     screen = " ".join(final_screen(manifest, pick_examples(tmp_path), [], []).split())
     assert "NOTHING was accepted, so there is nothing to train on; 2 rows as target_mismatch: " in screen
     assert REASONS["target_mismatch"].rstrip(".") in screen
+
+
+@pytest.mark.parametrize(
+    ("changes", "offered"),
+    [({}, True), ({"split": "val"}, False), ({"dataset": "circo", "split": "val"}, False)],
+)
+def test_what_to_do_next_names_a_shown_row_and_trains_on_nothing_but_train(
+    tmp_path: Path, make_row: Fixture, publish: Fixture, changes: dict[str, Any], offered: bool
+) -> None:
+    screen = _last_screen(tmp_path, publish([make_row(1)], **changes))
+    assert f"annotate inspect cirr/train/1 --out {tmp_path}\n" in screen
+    assert f"make select OUT={tmp_path} THRESHOLDS=" in screen
+    assert ("make train-eval" in screen) == offered
 
 
 def test_an_accepted_row_shows_its_weakest_scores_and_none_that_every_accepted_row_has(

@@ -99,6 +99,13 @@ def test_thresholds_that_cannot_be_used_are_refused(thresholds: dict[str, float]
 
 def test_default_thresholds_can_be_used_and_are_score_columns() -> None:
     assert checked_thresholds(DEFAULT_THRESHOLDS) == DEFAULT_THRESHOLDS
+
+
+def test_a_misspelt_score_is_met_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown score 'p_edit' \(did you mean p_edits\?\); known: form, "):
+        checked_thresholds({"p_edit": 0.9})
+    with pytest.raises(UsageError, match="unknown score 'zzz'; known: "):
+        checked_thresholds({"zzz": 0.9})
     assert set(REASON_OF_SCORE) <= set(Row.model_fields)
 
 
