@@ -211,9 +211,9 @@ def test_a_run_is_summed_over_its_three_outcomes(tmp_path: Path) -> None:
     text = summary(report)
     assert "wrong among the accepted: 2" in text
     assert "blue dress" in text
-    titles, *rows = text.splitlines()[2:5]
+    titles, *shares = text.splitlines()[2:5]
     assert titles.split() == ["right", "caption", "edits", "conclusion", "row", "kept"]
-    assert all(row.count(" %") == 5 and len(row) == len(titles) for row in rows)
+    assert all(row.count(" %") == 5 and len(row) == len(titles) for row in shares)
 
 
 def test_score_prints_json_with_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,7 @@ def test_thresholds_that_cannot_be_used_are_refused(thresholds: dict[str, float]
 
 def test_default_thresholds_can_be_used_and_are_score_columns() -> None:
     assert checked_thresholds(DEFAULT_THRESHOLDS) == DEFAULT_THRESHOLDS
+    assert set(REASON_OF_SCORE) <= set(Row.model_fields)
 
 
 def test_a_misspelt_score_is_met_with_the_nearest() -> None:
@@ -106,7 +107,6 @@ def test_a_misspelt_score_is_met_with_the_nearest() -> None:
         checked_thresholds({"p_edit": 0.9})
     with pytest.raises(UsageError, match="unknown score 'zzz'; known: "):
         checked_thresholds({"zzz": 0.9})
-    assert set(REASON_OF_SCORE) <= set(Row.model_fields)
 
 
 def test_a_code_is_in_one_group_and_explained_in_a_sentence() -> None:
