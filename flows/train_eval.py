@@ -74,7 +74,7 @@ def train_eval(
     Args:
         data: OUT folders of annotation runs; every complete one of one source if left out.
         image_root: where the dataset's root lies if it has moved.
-        eval_root: where to measure; the sample's validation splits if left out.
+        eval_root: where to measure; the validation splits of the data's own roots if left out.
         base_model: image-text-to-text model; the sample's tiny base if left out.
         out: folder of the results.
         ablations: 0 gives ours and the two shortcuts.

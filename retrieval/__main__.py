@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
         "--eval-root",
         action="append",
         metavar="[DATASET=]ROOT",
-        help="where to measure [the sample's validation splits]",
+        help="where to measure [the validation splits of your roots; for sample data, the sample's]",
     )
     whole.add_argument(
         "--ablations", type=int, choices=(0, 1), default=1, help="0: ours and the two shortcuts only [1]"

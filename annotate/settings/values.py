@@ -229,7 +229,7 @@ def words(given: Given) -> tuple[str, ...]:
 
 def thresholds(given: Given) -> tuple[tuple[str, float], ...]:
     """`score=value` pairs, comma-separated, values 0 to 1, in order of the names."""
-    advice = f"give e.g. {given.spell('p_match=0.95')}"
+    advice = f"give e.g. {given.spell('p_edits=0.9')}"
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in given.text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from annotate.card import dataset_card
 from annotate.cli import _last_screen
 from annotate.errors import OutputError, UsageError
 from annotate.inspect_triplet import inspect, near_matches
@@ -75,6 +76,20 @@ def test_what_to_do_next_names_a_shown_row_and_trains_on_nothing_but_train(
     assert f"annotate inspect cirr/train/1 --out {tmp_path}\n" in screen
     assert f"make select OUT={tmp_path} THRESHOLDS=" in screen
     assert ("make train-eval" in screen) == offered
+
+
+@pytest.mark.parametrize(
+    ("source", "said", "unsaid"),
+    [
+        ("sample", "nothing in it comes from CIRR", "Derived from"),
+        ("user", "Derived from CIRR and to be used under its terms. CIRR's annotations", "Rendered by"),
+    ],
+)
+def test_the_card_names_the_licence_of_what_the_rows_were_made_from(
+    make_row: Fixture, publish: Fixture, source: str, said: str, unsaid: str
+) -> None:
+    licence = dataset_card(publish([make_row(1)], source=source)).split("## Licence")[1]
+    assert said in licence and unsaid not in licence
 
 
 def test_an_accepted_row_shows_its_weakest_scores_and_none_that_every_accepted_row_has(

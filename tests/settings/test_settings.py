@@ -128,7 +128,7 @@ def test_out_of_own_data_is_kept_apart_from_the_sample(tmp_path: Path) -> None:
         ("RUNNER", "spark", "give one of local, prefect"),
         ("TEACHER", "qwen", "neither a folder here nor a hub name"),
         ("TEACHER_SEES_TARGET", "maybe", "neither 1 nor 0"),
-        ("THRESHOLDS", "p_match", "is not score=number; give e.g. THRESHOLDS=p_match=0.95"),
+        ("THRESHOLDS", "p_match", "is not score=number; give e.g. THRESHOLDS=p_edits=0.9"),
         ("THRESHOLDS", "p_match=2", "p_match is outside 0 to 1"),
         ("THRESHOLDS", "p_match=.9,p_match=.8", "p_match is given twice"),
         ("THRESHOLDS", "p_match=nan", "is not score=number"),
