@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 from annotate.errors import UsageError
+from annotate.text import did_you_mean
 from schemas.row import Verdict
 
 DEFAULT_THRESHOLDS: Mapping[str, float] = {
@@ -118,8 +118,8 @@ def checked_thresholds(thresholds: Mapping[str, float]) -> dict[str, float]:
     """Thresholds in column order. Raises `UsageError` for none, an unknown score, or not in [0, 1]."""
     for name, least in thresholds.items():
         if name not in REASON_OF_SCORE:
-            near = difflib.get_close_matches(name, REASON_OF_SCORE, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            near = did_you_mean(name, REASON_OF_SCORE)
+            hint = f" ({near})" if near else ""
             raise UsageError(
                 f"threshold for unknown score {name!r}{hint}; known: {', '.join(REASON_OF_SCORE)}"
             )

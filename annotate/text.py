@@ -6,10 +6,11 @@ replaced first, because an escaped page may still be copied into a terminal.
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 MAX_DEPTH = 64
@@ -18,6 +19,12 @@ MAX_DEPTH = 64
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _ZERO_WIDTH_JOINERS = frozenset("\u200c\u200d")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that a misspelt one is nearest to, as a question; empty when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def parse_json(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from annotate.datasets import categories, default_split, splits
 from annotate.errors import UsageError
 from annotate.settings.declared import BY_NAME, CHECKOUT, SAMPLE_TEACHER, SETTINGS, Resolved
 from annotate.settings.values import Source, Value
-from annotate.text import plain
+from annotate.text import did_you_mean, plain
 
 _STRENGTH: tuple[Source, ...] = ("default", "file", "environment", "flag")
 
@@ -34,8 +33,8 @@ def _dataset(found: dict[str, Resolved]) -> None:
     if split is None:
         _derive(found, "split", default_split(str(dataset)), f"DATASET={dataset}")
     elif split not in known:
-        near = difflib.get_close_matches(str(split), known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        near = did_you_mean(str(split), known)
+        hint = f" ({near})" if near else ""
         raise UsageError(
             f"SPLIT={plain(str(split), 60)} is unknown for DATASET={dataset}{hint}; "
             f"give one of {', '.join(known)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from annotate.errors import UsageError
 from annotate.files import read_regular
 from annotate.settings.declared import BY_NAME, CONFIG_FILE, PREFIX
 from annotate.settings.values import Given
-from annotate.text import plain, refuse_depth, shorten
+from annotate.text import did_you_mean, plain, refuse_depth, shorten
 
 MOST_BYTES = 1 << 20
 _SECRETS = ("key", "token", "secret", "password")
@@ -48,8 +47,7 @@ def _given(name: str, value: object, file: str) -> Given:
             raise UsageError(
                 f"{file}: keys are no settings; put yours into the environment as TEACHER_API_KEY"
             )
-        near = difflib.get_close_matches(name, BY_NAME, n=1)
-        advice = f"did you mean {near[0]}?" if near else "see `annotate run --help`"
+        advice = did_you_mean(name, BY_NAME) or "see `annotate run --help`"
         raise UsageError(f"{file}: {plain(name, 60)} is no setting; {advice}")
     if isinstance(value, bool) and not BY_NAME[name].is_switch:
         raise UsageError(f"{file}: {name} is true or false, but is no switch; give a value")
