@@ -17,7 +17,7 @@ from annotate.files import usable_path
 from annotate.images import ImageStore
 from annotate.job import annotate, run_locally
 from annotate.locks import hold_lock
-from annotate.preparing import Prepared, prepare, sample_root_missing
+from annotate.preparing import Prepared, prepare
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples, stored_pictures, write_report
 from annotate.settings import (
@@ -170,7 +170,7 @@ def _render_sample(settings: RunSettings) -> None:
     """Write the default root, whole or not at all; one that is there may be of another version."""
     from sample.writers.whole import stale_words, write_whole
 
-    if sample_root_missing(settings):
+    if not settings.root.exists():
         _say(f"writing the rendered sample into {settings.root}")
         write_whole(settings.dataset, settings.root, settings.seed)
     elif stale := stale_words(settings.root):
@@ -194,12 +194,8 @@ def _last_screen(out: Path, manifest: Manifest) -> str:
     for_make = re.fullmatch(r"[\w./+-]+", str(out)) is not None  # make takes no blanks and quotes
     steps = []
     if shown is not None:
-        steps.append(
-            (
-                "one chain",
-                f".venv/bin/python -m annotate inspect {shlex.quote(shown.triplet_id)} --out {where}",
-            )
-        )
+        name = shlex.quote(shown.triplet_id)
+        steps.append(("one chain", f".venv/bin/python -m annotate inspect {name} --out {where}"))
     if (truth := Path(manifest.root) / "truth.jsonl").exists():
         known = shlex.quote(str(truth))
         steps.append(("score by truth", f".venv/bin/python -m sample score {where} --truth {known}"))

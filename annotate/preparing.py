@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from annotate.checks import Check, choose, measured
 from annotate.checks.duplicates import with_notes
@@ -84,8 +83,3 @@ def changes_of(prepared: Prepared) -> list[str]:
         dropped_words(out, len(held), sum(name in planned for name in held)),
     )
     return [line for line in lines if line]
-
-
-def sample_root_missing(settings: RunSettings) -> bool:
-    """Whether the default root, the rendered sample, has yet to be written."""
-    return settings.source == "sample" and not Path(settings.root).exists()
