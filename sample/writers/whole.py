@@ -19,7 +19,7 @@ STAMP = "sample.json"
 def write_world(dataset: str, root: Path, seed: int, sizes: Sizes, clean: bool) -> Written:
     """Write the sample world of a dataset into the empty folder `root`, the stamp last."""
     made = WRITERS[dataset](root, seed, sizes, clean)
-    facts = {"world": WORLD, "dataset": dataset, "seed": seed, "clean": clean, "images": made.images}
+    facts = {"world": WORLD, "dataset": dataset, "seed": seed, "clean": clean}
     write_output(root / STAMP, json.dumps(facts) + "\n")
     return made
 

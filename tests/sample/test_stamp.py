@@ -19,11 +19,11 @@ DRAWN = {
     "fashioniq": "90d52c8d6b0ebe0509ed6d222ee9a1d7bd93d4d932a02c5573f81baebae4f6ad",
     "circo": "c0c99c0af15a28e296f39ad15bc8436bd825cac0ee578e7d4a792c519b3a6965",
 }
-"""What WORLD draws. A test that fails here says: raise WORLD, then put the new digests."""
+"""What WORLD draws, told by thumbnails. A test that fails here says: raise WORLD, put the new digests."""
 
 
 def _digest(root: Path) -> str:
-    """Of names, annotation texts and pixels; not of compressed bytes, which are the library's."""
+    """Of names, annotation texts and thumbnails; compressed bytes and last bits are the libraries'."""
     found = hashlib.sha256()
     for path in sorted(path for path in root.rglob("*") if path.is_file() and path.name != STAMP):
         found.update(str(path.relative_to(root)).encode())
