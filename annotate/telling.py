@@ -116,8 +116,9 @@ def cost_words(pending: Pending) -> str:
     if not pending.requests:
         return "everything has been answered; no teacher is needed"
     words = (
-        f"to ask: {pending.requests:,} requests about {pending.triplets:,} triplets, about "
-        f"{pending.prompt_tokens:,} prompt and {pending.completion_tokens:,} completion tokens"
+        f"to ask: an estimated {pending.requests:,} requests about {pending.triplets:,} triplets, "
+        f"{pending.prompt_tokens:,} prompt and {pending.completion_tokens:,} completion tokens; "
+        "fewer where a check ends a row early"
     )
     reasons: Counter[str] = Counter()
     for components, requests in pending.causes.items():

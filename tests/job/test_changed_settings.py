@@ -34,7 +34,7 @@ def test_waits_are_told_a_kept_row_and_only_where_there_were_any() -> None:
 
 
 def test_a_fresh_run_gives_no_reasons() -> None:
-    assert "(" not in words({}).replace("to ask: 0", "")
+    assert "(" not in words({})
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_exactly_what_depends_on_a_changed_setting_is_asked_again(
             assert main(["run", *words]) == 0
             return capsys.readouterr().err
 
-        assert "to ask: 26 requests about 10 triplets" in run()
+        assert "to ask: an estimated 26 requests about 10 triplets" in run()
         before = stats(url)["requests"]
         said = run(**change)
         now = stats(url)["requests"]
