@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from annotate.checks.check import HOLDS
 from annotate.errors import UsageError
 from annotate.report import rows
 from annotate.report.chain import LABEL, chain, labelled, reason_lines, score_words
@@ -69,6 +70,8 @@ def _lines(row: Row, manifest: Manifest, width: int) -> list[str]:
     lines = [f"{plain(row.triplet_id)}: {row.verdict}"]
     lines += reason_lines(row, width)
     lines += text("scores", score_words(row, manifest.thresholds))
+    lines += text("doubtful", ", ".join(_doubtful(row)))
+    lines += text("not asked", ", ".join(row.skipped_checks))
     lines += text("detail", row.detail)
     lines += ["", *_image("reference", row.reference, row.reference_digest)]
     lines += _image("target", row.target, row.target_digest)
@@ -94,6 +97,12 @@ def _lines(row: Row, manifest: Manifest, width: int) -> list[str]:
     )
     lines += text("teacher", f"{row.teacher} ({shown}), prompts {row.prompt_version[:16]}, {row.source} data")
     return lines
+
+
+def _doubtful(row: Row) -> list[str]:
+    """Caption claims that the reference more likely does not show, where they were asked one by one."""
+    pairs = zip(row.caption_claims, row.claim_grounded, strict=False)
+    return [f"{claim} ({p:.3f})" for claim, p in pairs if p < HOLDS]
 
 
 def _image(label: str, name: str | None, digest: str | None) -> list[str]:

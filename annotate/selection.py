@@ -12,7 +12,7 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "form": 1.0,
     "coherent": 1.0,
     "p_covers": 0.5,
-    "p_grounded": 0.5,
+    "p_grounded": 0.9,
     "p_edits": 0.5,
     "kept_share": 0.5,
     "p_settled": 0.5,
@@ -20,7 +20,8 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
 }
 """Score column -> least value of an accepted row.
 
-`p_match` has none: a target may differ in what the text does not mention.
+`p_match` has none: a target may differ in what the text does not mention. `p_grounded` asks for more than the
+others: a caption is written without doubt, and a false one spoils what is built on it (docs/trust.md).
 `python -m annotate calibrate` finds thresholds that keep a promised precision."""
 
 REASON_OF_SCORE: Mapping[str, str] = {

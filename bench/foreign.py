@@ -1,8 +1,8 @@
 """How many rows about pictures of another world than the teacher's are accepted: `python -m bench.foreign`.
 
-Writes the sample's CIRR, clean, and puts other pictures in the place of its own: photographs (random crops of
-those in `--photographs`), noise, line drawings (another renderer, without colours), inverted colours. Then it
-annotates as usual, the teacher's own chains included. Nothing that a row states of colours is true of the
+Writes a dataset's sample, clean, and puts other pictures in the place of its own: photographs (random crops
+of those in `--photographs`), noise, line drawings (another renderer, without colours), inverted colours. Then
+it annotates as usual, the teacher's own chains included. Nothing that a row states of colours is true of the
 first three, so every accepted row is wrong. Inverted pictures show the same things in other colours, which a
 teacher may well name: such a row is wrong when a claim of its caption is not true of what is shown (red
 becomes cyan, for which the world has no word: green and blue both pass). Exit status 1 above `--most`.
@@ -28,6 +28,7 @@ from sample.looks import parse_claim
 from sample.score_report import read_truth
 from sample.vocabulary import ABSENT
 from sample.writers import WRITERS, Sizes
+from schemas.triplet import Dataset
 
 SMALLEST_CROP = 160
 INVERTED: Mapping[str, frozenset[str]] = {
@@ -39,6 +40,9 @@ INVERTED: Mapping[str, frozenset[str]] = {
     "purple": frozenset({"green"}),
     "white": frozenset({"black"}),
     "black": frozenset({"white"}),
+    "pink": frozenset({"green"}),
+    "brown": frozenset({"blue"}),
+    "gray": frozenset({"gray"}),
 }
 """Colour -> what the world would call its inverse."""
 Treat = Callable[[Image.Image, random.Random], Image.Image]
@@ -90,35 +94,45 @@ def replace_pictures(folder: Path, treat: Treat, seed: int) -> int:
     return len(paths)
 
 
-def untrue_inverted(claims: Sequence[str], shown: Mapping[str, str]) -> bool:
-    """Whether a caption states what a scene (aspect -> value) in inverted colours does not show. Backgrounds
+def untrue_inverted(claims: Sequence[str], shown: Mapping[str, str], category: str | None = None) -> bool:
+    """Whether a caption states what a look (aspect -> value) does not show in inverted colours. Backgrounds
     are textures whose inverse has no name: nothing is said against them."""
     for claim in claims:
         parsed = parse_claim(claim)
-        if parsed is None:
-            return True
-        aspect, value = parsed[0]
-        if aspect == "background":
-            continue
-        if aspect == "arrangement":
-            true = value == shown[aspect]
-        else:
-            *looks, color = value.split()
-            *right, before = shown[aspect].split()
-            true = shown[aspect] != ABSENT and looks == right and color in INVERTED[before]
-        if not true:
+        if parsed is None or any(_untrue(*each, shown, category) for each in parsed):
             return True
     return False
 
 
+def _untrue(aspect: str, value: str, shown: Mapping[str, str], category: str | None) -> bool:
+    if aspect == "background":
+        return False
+    if aspect == "category":
+        return value != category
+    before = shown.get(aspect, ABSENT)  # a scene has no sleeves, a garment no ball
+    if before == ABSENT:
+        return True
+    *looks, color = before.split()
+    if color not in INVERTED:  # pattern, length, arrangement: as they were
+        return value != before
+    *said, named = value.split()
+    return said != looks or named not in INVERTED[color]
+
+
 def wrongly_accepted(
-    name: str, treat: Treat, triplets: int, seed: int, work: Path, flags: dict[str, object]
+    dataset: Dataset,
+    name: str,
+    treat: Treat,
+    triplets: int,
+    seed: int,
+    work: Path,
+    flags: Mapping[str, object],
 ) -> int:
     """Annotate so many triplets about treated pictures; how many rows were accepted that are wrong."""
     root, out = work / name / "root", work / name / "out"
-    WRITERS["cirr"](root, seed, Sizes(train=triplets, val=0, test=0), True)
-    replace_pictures(root / "img_raw", treat, seed)
-    finish(run_command(root, out, **flags), work / f"{name}.log")
+    WRITERS[dataset](root, seed, Sizes(train=triplets, val=0, test=0), True)
+    replace_pictures(root, treat, seed)
+    finish(run_command(root, out, dataset=dataset, **flags), work / f"{name}.log")
     manifest = json.loads((out / "manifest.json").read_bytes())
     if manifest["counts"]["input"] != triplets:
         raise InputError(f"{out}: {manifest['counts']['input']} rows for {triplets} triplets")
@@ -127,7 +141,8 @@ def wrongly_accepted(
     ]
     truths = read_truth(root / "truth.jsonl")
     wrong = sum(
-        treat is not inverted or untrue_inverted(row["caption_claims"], truths[row["triplet_id"]].reference)
+        treat is not inverted
+        or untrue_inverted(row["caption_claims"], truths[row["triplet_id"]].reference, row["category"])
         for row in rows
     )
     why = ", ".join(
@@ -142,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = argparse.ArgumentParser(
         prog="python -m bench.foreign", description=(__doc__ or "").split("\n")[0]
     )
+    flags.add_argument("--dataset", choices=("cirr", "fashioniq"), default="cirr")
     flags.add_argument("--photographs", type=Path, help="folder of photographs; without it they are left out")
     flags.add_argument("--triplets", type=int, default=500, help="of each kind")
     flags.add_argument("--seed", type=int, default=31)
@@ -157,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     server: dict[str, object] = {"teacher_url": given.teacher_url} if given.teacher_url else {}
     wrong = []
     for name, treat in kinds.items():
-        count = wrongly_accepted(name, treat, given.triplets, given.seed, work, server)
+        count = wrongly_accepted(given.dataset, name, treat, given.triplets, given.seed, work, server)
         if count > given.most * given.triplets:
             wrong.append(f"{name}: {count} of {given.triplets} rows wrongly accepted")
     return verdict("foreign pictures", wrong)

@@ -1,7 +1,8 @@
 """What the base model reads: captions of pictures and plain notes about pictures, never a change of one.
 
 No edit, modification, conclusion or question of the annotation pipeline occurs here. Notes teach words
-(reworded claims), lists and repeating exactly what an earlier line says; echoes repeat tokens of any kind.
+(reworded claims), lists and repeating exactly what an earlier line says. Copies are of tokens of any kind,
+said again or looked up by name: what any language model can do with a text it is shown.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ ASKED = ("Describe it.", "What is shown?", "Describe this picture.", "What do yo
 READ = ("Read this.", "Notes", "Some pictures in words", "")
 NAMES = ("picture", "photo", "shown", "seen", "one", "two", "first", "second", "left", "right", "a", "b")
 TOKENS = 1024
-# Common words that nothing of this world says; only the tokenizer and the echoes know them.
+# Common words that nothing of this world says; only the tokenizer and the copies know them.
 COMMON = "caption rationale edits kept conclusion change remove add keep rest replace make".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Token ids ending in the end token, and from which place on they are learned (not: only read)."""
+    """Token ids ending in the end token, and the places of those that are learned (not: only read)."""
 
     ids: tuple[int, ...]
-    learned_from: int
+    learned: Sequence[int]
 
 
 class Scribe:
@@ -51,7 +52,7 @@ class Scribe:
         """The picture, a request to describe it, its claims."""
         before = [*self.user, *self.image, *self._encode(rng.choice(ASKED)), *self.assistant]
         answer = self._encode(", ".join(world.claims(look)))
-        return Document((*before, *answer, *self.end), len(before))
+        return _learned_after(before, [*answer, *self.end])
 
     def picture(self, rng: random.Random) -> Document:
         """The picture and nothing said of it; only the state at the end is used."""
@@ -62,25 +63,51 @@ class Scribe:
             *self.assistant,
             *self.end,
         )
-        return Document(ids, len(ids))
+        return Document(ids, ())
 
     def notes(self, rng: random.Random, look: world.Look) -> Document:
         """Lines about one or several pictures; the last one states all claims of `look`."""
-        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
+        before = self._opening(rng)
         lines = rng.choice((_said_twice, _listed, _repeated, _repeated))(rng, look)
-        return Document((*before, *self._encode("\n".join(lines)), *self.end), len(before))
+        return _learned_after(before, [*self._encode("\n".join(lines)), *self.end])
 
     def statement(self, rng: random.Random, look: world.Look) -> Document:
         """One line that states all claims of `look`."""
-        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
+        before = self._opening(rng)
         text = f"{rng.choice(NAMES)}: {', '.join(world.claims(look))}"
-        return Document((*before, *self._encode(text), *self.end), len(before))
+        return _learned_after(before, [*self._encode(text), *self.end])
+
+    def copy(self, rng: random.Random) -> Document:
+        """An echo or a look-up."""
+        return self.echo(rng) if rng.random() < 0.35 else self.look_up(rng)
 
     def echo(self, rng: random.Random) -> Document:
-        """Tokens of any kind, and the same once more: only the repetition is learned."""
-        before = [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
-        said = [*rng.choices(self._plain, k=rng.randint(6, 24)), *self._encode("\n")]
-        return Document((*before, *said, *said[:-1], *self.end), len(before) + len(said))
+        """A line of tokens of any kind, and the same again: only the repetition is learned."""
+        before = self._opening(rng)
+        line = [*rng.choices(self._plain, k=rng.randint(3, 24)), *self._encode("\n")]
+        again = line * (2 if len(line) < 9 else 1)
+        return _learned_after([*before, *line], [*again, *self.end])
+
+    def look_up(self, rng: random.Random) -> Document:
+        """Names and values of any tokens, then some names again: the values after these are learned."""
+        ids = self._opening(rng)
+        names = rng.sample(self._plain, rng.randint(2, 6))
+        # Half of the texts have few different values, so that only the name tells them apart.
+        values = rng.choices(self._plain, k=rng.randint(3, 8)) if rng.random() < 0.5 else self._plain
+        of = {name: rng.choices(values, k=rng.randint(1, 4)) for name in names}
+        between = self._encode(rng.choice((":", "", "")))
+        end = self._encode(rng.choice((";", ",", "\n")))
+        learned: list[int] = []
+        for name in names:
+            ids += [name, *between, *of[name], *end]
+        for name in rng.sample(names, rng.randint(1, len(names))):
+            ids += [name, *between]
+            learned += range(len(ids), len(ids) + len(of[name]) + len(end))
+            ids += [*of[name], *end]
+        return Document((*ids, *self.end), (*learned, len(ids)))
+
+    def _opening(self, rng: random.Random) -> list[int]:
+        return [*self.user, *self._encode(rng.choice(READ)), *self.assistant]
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._memo:
@@ -89,6 +116,10 @@ class Scribe:
                 return ids
             self._memo[text] = ids
         return self._memo[text]
+
+
+def _learned_after(before: Sequence[int], rest: Sequence[int]) -> Document:
+    return Document((*before, *rest), range(len(before), len(before) + len(rest)))
 
 
 def _said_twice(rng: random.Random, look: world.Look) -> list[str]:

@@ -48,6 +48,7 @@ def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
         ("objects in a column", True),
         ("sand background", False),
         ("a thing of another world", True),
+        ("orange dress", True),
     ],
 )
 def test_a_caption_of_an_inverted_scene_must_name_what_is_shown(claim: str, wrong: bool) -> None:
@@ -58,6 +59,23 @@ def test_a_caption_of_an_inverted_scene_must_name_what_is_shown(claim: str, wron
         "arrangement": "in a row",
     }
     assert untrue_inverted((claim,), shown) is wrong
+
+
+@pytest.mark.parametrize(
+    ("claim", "wrong"),
+    [
+        ("blue dress", False),
+        ("brown dress", True),
+        ("blue shirt", True),
+        ("striped", False),
+        ("dotted", True),
+        ("long sleeves", False),
+        ("no belt", True),
+    ],
+)
+def test_a_caption_of_an_inverted_garment_must_name_what_is_shown(claim: str, wrong: bool) -> None:
+    shown = {"color": "brown", "pattern": "striped", "sleeves": "long sleeves", "waist": "belt"}
+    assert untrue_inverted((claim,), shown, "dress") is wrong
 
 
 @pytest.mark.slow

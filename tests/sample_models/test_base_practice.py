@@ -40,7 +40,8 @@ def test_captions_and_notes_end_with_all_claims_of_the_look(scribe, tokenizer, d
         for document in (scribe.caption(rng, look), scribe.notes(rng, look), scribe.statement(rng, look)):
             text = tokenizer.decode(document.ids)
             assert text.endswith(f"{claims}<end_of_utterance>")
-            assert document.learned_from < len(document.ids) < 400
+            assert 0 < len(document.learned) < len(document.ids) < 400
+            assert list(document.learned)[-1] == len(document.ids) - 1
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -55,8 +56,27 @@ def test_nothing_that_is_read_speaks_of_a_change(scribe, tokenizer, domain) -> N
 def test_an_echo_is_learned_only_where_it_repeats(scribe) -> None:  # type: ignore[no-untyped-def]
     for seed in range(50):
         document = scribe.echo(random.Random(seed))
-        again = document.ids[document.learned_from : -1]
-        assert document.ids[document.learned_from - 1 - len(again) : document.learned_from - 1] == again
+        *again, end = document.learned
+        assert end == len(document.ids) - 1
+        period = next(
+            n
+            for n in range(3, 30)
+            if document.ids[again[0] - n : again[0]] == document.ids[again[0] : again[0] + n]
+        )
+        assert all(document.ids[place] == document.ids[place - period] for place in again)
+
+
+def test_what_a_look_up_asks_for_was_said_before_under_the_same_name(scribe) -> None:  # type: ignore[no-untyped-def]
+    for seed in range(50):
+        document = scribe.look_up(random.Random(seed))
+        *asked, end = document.learned
+        assert end == len(document.ids) - 1
+        said = document.ids[: asked[0]]
+        runs = [k for k in asked if k - 1 not in asked]
+        for begin in runs:
+            length = next(n for n in range(len(asked) + 1) if begin + n not in asked)
+            looked_up = document.ids[begin - 1 : begin + length]
+            assert any(said[k : k + length + 1] == looked_up for k in range(len(said)))
 
 
 def test_the_contrast_loss_equals_a_loop_over_pairs() -> None:

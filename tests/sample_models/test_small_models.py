@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from transformers import AutoTokenizer
 
 from retrieval.model import CirModel, ModelSettings
 from retrieval.two_tower import TwoTower
 from sample import world
-from sample.base.corpus import DOMAINS
+from sample.base.corpus import DOMAINS, Scribe
 
 MODELS = Path(__file__).parents[2] / "sample" / "models"
 SEED = 4_000_000  # neither a default of the sample's nor one of any training
@@ -54,6 +55,19 @@ def test_the_base_describes_pictures_that_it_never_saw(domain: world.Domain) -> 
     said = [model.reader.text(ids) for ids in model.write_chains(turns, 100)]
     right = [text == ", ".join(world.claims(look)) for text, (look, _) in zip(said, pictures, strict=True)]
     assert np.mean(right) >= 0.5
+
+
+@pytest.mark.slow
+def test_the_base_copies_tokens_of_any_kind() -> None:
+    model = CirModel(MODELS / "base", ModelSettings(tuning="frozen_tower"), CPU).eval()
+    scribe = Scribe(AutoTokenizer.from_pretrained(MODELS / "base"))
+    right: list[bool] = []
+    for seed in range(60):
+        document = scribe.copy(random.Random(SEED + seed))
+        with torch.no_grad():
+            foretold = model.backbone(input_ids=torch.tensor([document.ids])).logits[0].argmax(-1)
+        right += [int(foretold[place - 1]) == document.ids[place] for place in document.learned]
+    assert np.mean(right) >= 0.9
 
 
 @pytest.mark.slow
