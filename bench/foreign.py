@@ -85,12 +85,14 @@ def photographs(folder: Path) -> Treat:
 
 
 def replace_pictures(folder: Path, treat: Treat, seed: int) -> int:
-    """Treat every picture below the folder in its place; how many there were."""
-    paths = sorted(folder.rglob("*.png"))
+    """Treat every picture below the folder in its place; how many there were (`InputError` for none)."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
+    if not paths:
+        raise InputError(f"{folder}: holds no pictures to replace")
     for path in paths:
         with Image.open(path) as opened:
             treated = treat(opened.convert("RGB"), random.Random(f"{seed}/{path.name}"))
-        treated.save(path, "PNG")
+        treated.save(path, quality=95)
     return len(paths)
 
 

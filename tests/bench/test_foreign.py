@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from bench.driving import fault_server
 from bench.foreign import drawn, inverted, main, noise, photographs, replace_pictures, untrue_inverted
 
@@ -25,10 +25,14 @@ def test_treatments_keep_the_size_and_are_the_same_for_the_same_seed(tmp_path: P
 
 
 def test_every_picture_below_a_folder_is_replaced(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
+    with pytest.raises(InputError, match="no pictures to replace"):
+        replace_pictures(tmp_path, noise, 1)
+    for name in ("a.png", "b.png", "c.jpg"):
         BLUE.save(tmp_path / name)
-    assert replace_pictures(tmp_path, noise, 1) == 2
+    before = (tmp_path / "c.jpg").read_bytes()
+    assert replace_pictures(tmp_path, noise, 1) == 3
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "c.jpg").read_bytes() != before
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
