@@ -35,7 +35,7 @@ INVERTED: Mapping[str, frozenset[str]] = {
     "red": frozenset({"green", "blue"}),
     "orange": frozenset({"blue"}),
     "yellow": frozenset({"blue"}),
-    "green": frozenset({"purple"}),
+    "green": frozenset({"purple", "pink"}),
     "blue": frozenset({"yellow", "orange"}),
     "purple": frozenset({"green"}),
     "white": frozenset({"black"}),
