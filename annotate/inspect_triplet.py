@@ -70,7 +70,7 @@ def _lines(row: Row, manifest: Manifest, width: int) -> list[str]:
     lines = [f"{plain(row.triplet_id)}: {row.verdict}"]
     lines += reason_lines(row, width)
     lines += text("scores", score_words(row, manifest.thresholds))
-    lines += text("doubtful", ", ".join(_doubtful(row)))
+    lines += text("doubtful", ", ".join(_doubtful(row, manifest.thresholds.get("p_grounded", HOLDS))))
     lines += text("not asked", ", ".join(row.skipped_checks))
     lines += text("detail", row.detail)
     lines += ["", *_image("reference", row.reference, row.reference_digest)]
@@ -99,10 +99,10 @@ def _lines(row: Row, manifest: Manifest, width: int) -> list[str]:
     return lines
 
 
-def _doubtful(row: Row) -> list[str]:
-    """Caption claims that the reference more likely does not show, where they were asked one by one."""
+def _doubtful(row: Row, least: float) -> list[str]:
+    """Caption claims less probable than `p_grounded` must be; none where they were not asked one by one."""
     pairs = zip(row.caption_claims, row.claim_grounded, strict=False)
-    return [f"{claim} ({p:.3f})" for claim, p in pairs if p < HOLDS]
+    return [f"{claim} ({p:.3f})" for claim, p in pairs if p < least]
 
 
 def _image(label: str, name: str | None, digest: str | None) -> list[str]:

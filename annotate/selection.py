@@ -21,7 +21,7 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
 """Score column -> least value of an accepted row.
 
 `p_match` has none: a target may differ in what the text does not mention. `p_grounded` asks for more than the
-others: a caption is written without doubt, and a false one spoils what is built on it (docs/trust.md).
+others: of pictures unlike any the teacher knows, false captions get high probabilities (docs/trust.md).
 `python -m annotate calibrate` finds thresholds that keep a promised precision."""
 
 REASON_OF_SCORE: Mapping[str, str] = {

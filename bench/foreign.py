@@ -85,7 +85,7 @@ def photographs(folder: Path) -> Treat:
 
 
 def replace_pictures(folder: Path, treat: Treat, seed: int) -> int:
-    """Treat every picture below the folder in its place; how many there were (`InputError` for none)."""
+    """Treat every picture below the folder in its place; how many. Raises `InputError` for none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
     if not paths:
         raise InputError(f"{folder}: holds no pictures to replace")

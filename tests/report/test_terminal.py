@@ -162,9 +162,10 @@ def test_inspect_prints_the_whole_chain_and_the_verdict_in_words(tmp_path: Path,
 def test_inspect_names_the_claims_in_doubt_and_the_checks_that_were_not_asked(
     tmp_path: Path, rejected: Fixture, publish: Fixture
 ) -> None:
-    publish([rejected(1, claim_grounded=(0.02, 0.99), skipped_checks=("target_match", "leakage"))])
+    row = rejected(1, claim_grounded=(0.7, 0.99), skipped_checks=("target_match", "leakage"))
+    publish([row], thresholds={"p_grounded": 0.9})
     shown = inspect(tmp_path, "cirr/train/1")
-    assert "doubtful    red ball (0.020)\n" in shown
+    assert "doubtful    red ball (0.700)\n" in shown
     assert "not asked   target_match, leakage\n" in shown
 
 

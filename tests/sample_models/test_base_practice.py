@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModel, AutoProcessor
+from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerFast
 
 from sample import world
 from sample.base import loop
@@ -22,17 +22,19 @@ WORDS_OF_CHANGE = r"\b(change|replace|remove|add|edits?|kept|keep|conclusion|ins
 
 
 @pytest.fixture(scope="module")
-def tokenizer():  # type: ignore[no-untyped-def]
+def tokenizer() -> PreTrainedTokenizerFast:
     return build_tokenizer(texts=300)
 
 
 @pytest.fixture(scope="module")
-def scribe(tokenizer) -> Scribe:  # type: ignore[no-untyped-def]
+def scribe(tokenizer: PreTrainedTokenizerFast) -> Scribe:
     return Scribe(tokenizer)
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_captions_and_notes_end_with_all_claims_of_the_look(scribe, tokenizer, domain) -> None:  # type: ignore[no-untyped-def]
+def test_captions_and_notes_end_with_all_claims_of_the_look(
+    scribe: Scribe, tokenizer: PreTrainedTokenizerFast, domain: world.Domain
+) -> None:
     rng = random.Random(3)
     for _ in range(100):
         look = world.draw_look(rng, domain)
@@ -45,7 +47,9 @@ def test_captions_and_notes_end_with_all_claims_of_the_look(scribe, tokenizer, d
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_nothing_that_is_read_speaks_of_a_change(scribe, tokenizer, domain) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_that_is_read_speaks_of_a_change(
+    scribe: Scribe, tokenizer: PreTrainedTokenizerFast, domain: world.Domain
+) -> None:
     rng = random.Random(4)
     for _ in range(300):
         look = world.draw_look(rng, domain)
@@ -53,7 +57,7 @@ def test_nothing_that_is_read_speaks_of_a_change(scribe, tokenizer, domain) -> N
         assert not re.search(WORDS_OF_CHANGE, text), text
 
 
-def test_an_echo_is_learned_only_where_it_repeats(scribe) -> None:  # type: ignore[no-untyped-def]
+def test_an_echo_is_learned_only_where_it_repeats(scribe: Scribe) -> None:
     for seed in range(50):
         document = scribe.echo(random.Random(seed))
         *again, end = document.learned
@@ -66,7 +70,7 @@ def test_an_echo_is_learned_only_where_it_repeats(scribe) -> None:  # type: igno
         assert all(document.ids[place] == document.ids[place - period] for place in again)
 
 
-def test_what_a_look_up_asks_for_was_said_before_under_the_same_name(scribe) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_look_up_asks_for_was_said_before_under_the_same_name(scribe: Scribe) -> None:
     for seed in range(50):
         document = scribe.look_up(random.Random(seed))
         *asked, end = document.learned
