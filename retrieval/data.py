@@ -20,8 +20,13 @@ from retrieval.objective import image_key
 from retrieval.sources import Source, read_group, row_chain, row_groups
 from schemas.triplet import CaptionMode
 
-TrainCaptions = Literal["clip4cir", "and"]
-CLIP4CIR_MIX: tuple[CaptionMode, ...] = ("clip4cir", "reversed", "first", "second")
+TrainCaptions = Literal["both", "clip4cir", "and"]
+CAPTION_MODES: Mapping[TrainCaptions, tuple[CaptionMode, ...]] = {
+    "both": ("clip4cir", "reversed"),  # a chain answers both captions: with one alone it would be invented
+    "clip4cir": ("clip4cir", "reversed", "first", "second"),
+    "and": ("and",),
+}
+"""FashionIQ: the ways to put an example's captions, each as likely."""
 HOLD_OUT_ONE_IN = 10
 WINDOW_GROUPS = 2  # row groups shuffled together: what is in memory at once
 
@@ -48,15 +53,16 @@ def examples(
     seed: int,
     skip: int = 0,
     weights: Mapping[str, float] | None = None,
-    captions: TrainCaptions = "clip4cir",
+    captions: TrainCaptions = "both",
     hard_negatives: int = 0,
     hold_out: bool = False,
 ) -> Iterator[Example]:
     """The stream from example number `skip` on; it never ends.
 
-    `weights` for each dataset (default: by rows). FashionIQ's `captions`: "clip4cir" takes c1 and c2, c2 and
-    c1, c1 or c2 with a quarter each, "and" always the starter kit's form. `hard_negatives`: so many of
-    CIRR's other members. `hold_out`: without the rows whose reference `is_held_out`.
+    `weights` for each dataset (default: by rows). FashionIQ's `captions`: "both" takes c1 and c2 or c2 and
+    c1, "clip4cir" (CLIP4Cir's augmentation) these, c1 or c2, "and" always the starter kit's form.
+    `hard_negatives`: so many of CIRR's other members. `hold_out`: without the rows whose reference
+    `is_held_out`.
     """
     chances = _chances(sources, weights)
     choice = random.Random(f"{seed} mix")
@@ -110,7 +116,7 @@ def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[s
 def _example(
     row: dict[str, Any], source: Source, rng: random.Random, captions: TrainCaptions, hard_negatives: int
 ) -> Example:
-    mode: CaptionMode = "and" if captions == "and" else rng.choice(CLIP4CIR_MIX)
+    mode = rng.choice(CAPTION_MODES[captions])
     others = [name for name in row["subset"] if name not in (row["reference"], row["target"])]
     others = [name for name in rng.sample(others, len(others)) if name in source.images][:hard_negatives]
     fitting = (row["target"], *row["positives"], *row["also_matches"])

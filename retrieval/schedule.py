@@ -34,8 +34,9 @@ class TrainSettings:
     shuffle_chains: Annotated[bool, "ablation: chains of other triplets of the batch"] = False
     blank: Annotated[Blank, "ablation: train and evaluate with this input blanked"] = "none"
     captions: Annotated[
-        TrainCaptions, "FashionIQ: clip4cir draws both captions in either order or one alone; and joins both"
-    ] = "clip4cir"
+        TrainCaptions,
+        "FashionIQ: both in either order; clip4cir: also one alone, which a chain does not fit; and: joined",
+    ] = "both"
     hard_negatives: Annotated[int, "CIRR: so many look-alikes of each row as further wrong images"] = 0
     weights: Annotated[
         str, "how often each dataset is drawn, e.g. cirr=1,fashioniq=2; empty: by its rows"
@@ -95,8 +96,9 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
 
 
 def loss_weights(settings: TrainSettings, step: int) -> tuple[float, float]:
-    """(lambda_txt, lambda_info) of a step. Two stages: first the chain alone, then the contrast alone."""
+    """(lambda_txt, lambda_info) of a step. Two stages: first the chain alone, then the contrast alone; there
+    is one without a chain."""
     text = settings.lambda_txt if settings.chain else 0.0
-    if settings.stages == "one":
+    if settings.stages == "one" or not settings.chain:
         return text, settings.lambda_info
     return (text, 0.0) if step < round(settings.first_stage * settings.steps) else (0.0, settings.lambda_info)

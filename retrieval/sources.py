@@ -1,8 +1,8 @@
 """The shards that are trained on: an annotation run's OUT folder, by its manifest, checked before anything
 is read.
 
-Refused: an incomplete or missing manifest, CIRCO (evaluation only), an empty train set, files that are not
-the manifest's, images that are gone.
+Refused: an incomplete or missing manifest, CIRCO and any split but train (evaluation only), an empty train
+set, files that are not the manifest's, images that are gone.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train")
         raise InputError(f"{out}: CIRCO is for evaluation only; train on FashionIQ or CIRR")
     if manifest.dataset not in get_args(Dataset):
         raise InputError(f"{out}: dataset {manifest.dataset!r} is unknown; train on FashionIQ or CIRR")
+    if manifest.split != "train":
+        raise InputError(f"{out}: annotates {manifest.split}, which is evaluated on; train on a train split")
     chosen = {name: file for name, file in manifest.files.items() if name.startswith(f"{rows}/")}
     n_rows = sum(file.rows for file in chosen.values())
     if not n_rows:

@@ -107,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:
-        print(plain(str(error)), file=sys.stderr)  # it may quote a file name, a row, a line of truth
+        print(
+            f"error: {plain(str(error))}", file=sys.stderr
+        )  # it may quote a file name, a row, a line of truth
         return error.exit_status
 
 

@@ -79,7 +79,7 @@ class BasePractice:
             with quick_products():
                 texts = self._read(copies)
             loss = texts.nll / texts.tokens
-            return loss, {"copies_loss": float(loss.detach()), "copied": _mean(texts.exact.float().tolist())}
+            return loss, {"copies_loss": float(loss.detach()), "copied": _share(texts.exact)}
         looks, pixels = self._draw(held, number)
         patches = normalise(torch.from_numpy(pixels))
         if not held:
@@ -100,14 +100,13 @@ class BasePractice:
             captions.nll / captions.tokens + texts.nll / texts.tokens + self.plan.contrast_weight * contrast
         )
         garments = self.plan.batch[0]
-        exact = [float(each) for each in captions.exact]
         figures = {
             "caption_loss": float((captions.nll / captions.tokens).detach()),
             "text_loss": float((texts.nll / texts.tokens).detach()),
             "contrast": float(contrast.detach()),
-            "garments_caption": _mean(exact[:garments]),
-            "scenes_caption": _mean(exact[garments:]),
-            "copied": _mean([float(each) for each in texts.exact[-len(copies) :]]),
+            "garments_caption": _share(captions.exact[:garments]),
+            "scenes_caption": _share(captions.exact[garments:]),
+            "copied": _share(texts.exact[-len(copies) :]),
             "found": found,
         }
         return loss, figures
@@ -223,5 +222,5 @@ def _usable(pictures: Pictures) -> Any:
     return np.sort(usable)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
+def _share(exact: Tensor) -> float:
+    return float(exact.float().mean()) if len(exact) else 0.0

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.threads,
             )
     except CirError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     return 0
 

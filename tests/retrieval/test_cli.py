@@ -129,7 +129,8 @@ def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publis
             18,
             18,
         )
-    assert [line["against"] for line in document["comparisons"]] == ["chance", "image only", "text only"]
+    compared = [(line["against"], line["metric"]) for line in document["comparisons"]]
+    assert compared == [(row, m) for row in ("chance", "image only", "text only") for m in ("R@1", "Rs@1")]
     assert document["published_on_real_data"][0]["on_real_data"] is True
     assert (tmp_path / "model" / "retriever.json").is_file()
     assert main(command) == 0, "a finished study is read, not done again"

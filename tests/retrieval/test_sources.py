@@ -12,9 +12,10 @@ import pytest
 
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import chain_part
-from retrieval.data import _chances, examples
+from retrieval.data import TrainCaptions, _chances, examples
 from retrieval.objective import image_key
 from retrieval.pictures import Pictures
+from retrieval.schedule import TrainSettings
 from retrieval.sources import check_one_kind, data_digest, default_sources, open_source
 from tests.retrieval import tiny_world
 
@@ -38,6 +39,7 @@ def test_a_complete_folder_is_opened_with_its_rows_and_images(tmp_path: Path, ro
     [
         ({"status": "incomplete"}, "its run is incomplete"),
         ({"dataset": "circo"}, "CIRCO is for evaluation only"),
+        ({"split": "val"}, "annotates val, which is evaluated on"),
         ({"files": {}}, "nothing to train on"),
         ({"root": "nowhere"}, "root is gone; pass where it lies now as --image-root"),
     ],
@@ -116,6 +118,23 @@ def test_examples_carry_chain_positives_and_hard_negatives(tmp_path: Path, root:
         assert example.positive_keys == (example.target_key,)
         others = {f"train-{i}-0-img0" for i in range(index + 2, index + 6)}
         assert {path.stem for path in example.hard} <= others and len(example.hard) <= 2
+
+
+@pytest.mark.parametrize(
+    ("captions", "texts"),
+    [
+        ("both", {"Is red and no belt", "No belt and is red"}),
+        ("clip4cir", {"Is red and no belt", "No belt and is red", "Is red", "No belt"}),
+        ("and", {"is red and no belt"}),
+    ],
+)
+def test_captions_are_drawn_as_the_mode_says_by_default_both_since_the_chain_answers_both(
+    tmp_path: Path, root: Path, captions: TrainCaptions, texts: set[str]
+) -> None:
+    out = tiny_world.published(tmp_path / "out", root, captions=("is red", "no belt"))
+    drawn = {example.text for example in islice(examples([open_source(out)], 0, captions=captions), 60)}
+    assert drawn == texts
+    assert TrainSettings().captions == "both"
 
 
 def test_datasets_are_mixed_by_weight_shared_among_their_sources(tmp_path: Path, root: Path) -> None:

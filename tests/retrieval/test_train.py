@@ -138,6 +138,7 @@ def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert [loss_weights(settings, step) for step in (0, 29, 30)] == [(1, 0), (1, 0), (0, 1)]
     assert loss_weights(TrainSettings(chain=False), 0) == (0.0, 1.0)
+    assert loss_weights(TrainSettings(chain=False, stages="two"), 0) == (0.0, 1.0)
     assert loss_weights(TrainSettings(lambda_info=0), 7) == (1.0, 0.0)
 
 

@@ -150,10 +150,14 @@ def annotated(out: Path, images: Path, split: str, rows: int) -> Path:
     return out
 
 
-def published(out: Path, images: Path, rows: int = 12, **changes: Any) -> Path:
-    """OUT of a finished annotation of `cirr(images, "train")`; `changes` go into the manifest."""
+def published(
+    out: Path, images: Path, rows: int = 12, captions: tuple[str, ...] = (), **changes: Any
+) -> Path:
+    """OUT of a finished annotation of `cirr(images, "train")`, with other `captions` if they are given;
+    `changes` go into the manifest."""
     path = out / "train" / "part-00000.parquet"
-    write_table(to_table([row(index, images) for index in range(rows)]), path)
+    other = {"modifications": captions} if captions else {}
+    write_table(to_table([row(index, images, **other) for index in range(rows)]), path)
     file = PublishedFile(rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     values: dict[str, Any] = {
         "status": "complete",
