@@ -82,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
         "[--learning-rate alone; with --ablations 1 also its half and its double]",
     )
     whole.add_argument(
+        "--rate-steps",
+        type=_positive,
+        help="steps of each trial of a learning rate; few save time where there are many rows [--steps]",
+    )
+    whole.add_argument(
         "--gold",
         type=usable_path,
         action="append",

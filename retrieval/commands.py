@@ -107,6 +107,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
         model=model,
         train=settings,
         rates=rates,
+        rate_steps=arguments.rate_steps or settings.steps,
         eval_sets=tuple(tuple(open_eval_sets(dataset, root, choices)) for dataset, root in roots.items()),
         gold=defaults.find_gold(arguments.gold or (), OUTPUTS, roots),
         choices=choices,

@@ -65,6 +65,7 @@ class Study:
     model: ModelSettings
     train: TrainSettings
     rates: tuple[float, ...]
+    rate_steps: int  # of each trial of a rate
     eval_sets: tuple[Sets, ...]  # outer: datasets, inner: FashionIQ's categories
     gold: Mapping[str, str]  # the teacher's chains of queries, as far as it was asked
     choices: Choices
@@ -151,13 +152,13 @@ def _folder(study: Study, variant: Variant, seed: int) -> Path:
 
 def _rate(study: Study, variant: Variant, say: Callable[[str], None]) -> float:
     """The row's learning rate: from the grid by the first seed, on rows held out of train."""
-    place = study.out / "rates" / variant.label.replace(" ", "-")
+    place = study.out / "rates" / f"{variant.label.replace(' ', '-')}-{study.rate_steps}-steps"
     seed = study.seeds[0]
 
     def trial(rate: float) -> float:
         say(f"-- learning rate {rate:g}, on nine tenths of the rows")
         folder = place / f"{rate:g}"
-        _train(study, variant, rate, seed, folder, say, hold_out=True)
+        _train(study, variant, rate, seed, folder, say, trial_steps=study.rate_steps)
         model, card = checkpoint.load(folder / "model", study.device, study.base)
         parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
         found = mean_reciprocal_rank(
@@ -183,16 +184,18 @@ def _train(
     seed: int,
     folder: Path,
     say: Callable[[str], None],
-    hold_out: bool = False,
+    trial_steps: int | None = None,
 ) -> str:
-    """Train in `folder`, or find it trained; the digest of the data."""
+    """Train in `folder`, or find it trained; the digest of the data. A trial of a rate takes `trial_steps`
+    and leaves out the rows that will judge it."""
     settings = dataclasses.replace(
         study.train,
+        steps=trial_steps or study.train.steps,
         learning_rate=rate,
         chain=variant.chain,
         blank=variant.blank,
         shuffle_chains=variant.shuffle_chains,
-        hold_out=hold_out,
+        hold_out=trial_steps is not None,
         seed=seed,
     )
     sources = [open_source(out, study.image_root, variant.rows) for out in study.data]

@@ -157,7 +157,7 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
     command = ["train-eval", "--data", str(tmp_path / "out"), "--base-model", str(world / "base"), *QUICK]
     command += ["--eval-root", str(world), "--out", str(tmp_path / "table"), "--max-tokens", "3"]
     command += ["--clip-model", str(tmp_path / "clip"), "--gold", str(gold), "--rates", "1e-4,1e-3"]
-    assert main([*command, "--seeds", "0,1"]) == 0
+    assert main([*command, "--seeds", "0,1", "--rate-steps", "1"]) == 0
     rows = json.loads((tmp_path / "table" / "results.json").read_text())["rows"]
     trained = ["image only", "text only", "ours without chain"]
     chained = ["chain from unfiltered annotations", "chain shuffled between triplets"]
@@ -174,9 +174,9 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
     }
     assert found["ours with chain", "gold"]["n_queries"] == 5 and len(rows) == 1 + 2 * 7 + 3
     for label in ("ours with chain", "image only"):
-        tried = json.loads(
-            (tmp_path / "table" / "rates" / label.replace(" ", "-") / "rates.json").read_text()
-        )
+        place = tmp_path / "table" / "rates" / f"{label.replace(' ', '-')}-1-steps"
+        tried = json.loads((place / "rates.json").read_text())
+        assert len((place / "0.001" / "metrics.jsonl").read_text().splitlines()) == 1, "a step of a trial"
         chain = "generated" if label.startswith("ours") else "none"
         assert found[label, chain]["learning_rate"] == float(max(sorted(tried), key=lambda rate: tried[rate]))
     assert " ± " in (tmp_path / "table" / "results.md").read_text()
