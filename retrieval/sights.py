@@ -15,29 +15,47 @@ from retrieval.inputs import Spoken
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 
-KEPT_BYTES = 256 * 1024 * 1024
+KEPT_BYTES = 2 * 1024**3
+
+
+class KeptSights:
+    """Sights by file, the longest unused dropped first. Runs of one tower and image recipe may share them."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, tuple[str, Spoken]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, path: Path, digest: str | None) -> Spoken | None:
+        """The sight of this file, when it is kept and the file was then the one of this digest."""
+        found, sight = self._kept.get(path, ("", None))
+        if sight is None or digest not in (None, found):
+            return None
+        self._kept.move_to_end(path)
+        return sight
+
+    def put(self, path: Path, digest: str, sight: Spoken) -> None:
+        """Keep a sight, at the cost of others where there is no room."""
+        if path in self._kept:
+            self._bytes -= _size(self._kept.pop(path)[1])
+        self._kept[path] = (digest, sight)
+        self._bytes += _size(sight)
+        while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+            self._bytes -= _size(self._kept.popitem(last=False)[1][1])
 
 
 class Sights:
     """Sights of the files that `pictures` loads."""
 
-    def __init__(self, model: CirModel, pictures: Pictures) -> None:
-        self._model, self._pictures = model, pictures
-        self._kept: OrderedDict[Path, Spoken] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, model: CirModel, pictures: Pictures, kept: KeptSights) -> None:
+        self._model, self._pictures, self._kept = model, pictures, kept
 
     def of(self, path: Path, digest: str | None = None) -> Image.Image | Spoken:
-        """The sight of a file; raises `InputError` as `Pictures.load` does, also for one that is kept."""
-        image = self._pictures.load(path, digest)
-        if path in self._kept:
-            self._kept.move_to_end(path)
-            return self._kept[path]
-        seen = self._model.sight(image)
+        """The sight of a file; raises `InputError` as `Pictures.load` does."""
+        if (known := self._kept.get(path, digest)) is not None:
+            return known
+        seen = self._model.sight(self._pictures.load(path, digest))
         if isinstance(seen, Spoken):
-            self._kept[path] = seen
-            self._bytes += _size(seen)
-            while self._bytes > KEPT_BYTES and len(self._kept) > 1:
-                self._bytes -= _size(self._kept.popitem(last=False)[1])
+            self._kept.put(path, self._pictures.digest(path), seen)
         return seen
 
 

@@ -27,6 +27,7 @@ from retrieval.model import CirModel, ModelSettings
 from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank
 from retrieval.results import write_results
 from retrieval.schedule import Blank, TrainSettings
+from retrieval.sights import KeptSights
 from retrieval.sources import Rows, data_digest, open_source
 from retrieval.two_tower import TwoTower, conclusion_alone, sum_of_image_and_text
 
@@ -107,10 +108,11 @@ def _rows(
     study: Study, done: list[Measured], say: Callable[[str], None]
 ) -> dict[str, Callable[[], list[Measured]]]:
     """Every row by name; the last ones look at what is `done` by then."""
+    kept = KeptSights()
     rows: dict[str, Callable[[], list[Measured]]] = {"chance": partial(_chance, study)}
     for variant in (OURS, *SHORTCUTS, *(ABLATIONS if study.ablations else ())):
         for seed in study.seeds:
-            rows[f"{variant.label}, seed {seed}"] = partial(_trained, study, variant, seed, say)
+            rows[f"{variant.label}, seed {seed}"] = partial(_trained, study, variant, seed, kept, say)
     if study.ablations:
         rows["zero-shot"] = partial(_zero_shot, study, done)
     return rows
@@ -124,11 +126,13 @@ def _chance(study: Study) -> list[Measured]:
     ]
 
 
-def _trained(study: Study, variant: Variant, seed: int, say: Callable[[str], None]) -> list[Measured]:
+def _trained(
+    study: Study, variant: Variant, seed: int, kept: KeptSights, say: Callable[[str], None]
+) -> list[Measured]:
     """Train one row (or find it trained), then measure it; ours also with the teacher's chains."""
     folder = _folder(study, variant, seed)
-    rate = _rate(study, variant, say)
-    data = _train(study, variant, rate, seed, folder, say)
+    rate = _rate(study, variant, kept, say)
+    data = _train(study, variant, rate, seed, folder, kept, say)
     origin = Origin(seed, data, checkpoint.read_card(folder / "model").weights_sha256, rate)
     lines = []
     for sets in study.eval_sets:
@@ -150,7 +154,7 @@ def _folder(study: Study, variant: Variant, seed: int) -> Path:
     return study.out / "runs" / f"{variant.label.replace(' ', '-')}-seed{seed}"
 
 
-def _rate(study: Study, variant: Variant, say: Callable[[str], None]) -> float:
+def _rate(study: Study, variant: Variant, kept: KeptSights, say: Callable[[str], None]) -> float:
     """The row's learning rate: from the grid by the first seed, on rows held out of train."""
     place = study.out / "rates" / f"{variant.label.replace(' ', '-')}-{study.rate_steps}-steps"
     seed = study.seeds[0]
@@ -158,7 +162,7 @@ def _rate(study: Study, variant: Variant, say: Callable[[str], None]) -> float:
     def trial(rate: float) -> float:
         say(f"-- learning rate {rate:g}, on nine tenths of the rows")
         folder = place / f"{rate:g}"
-        _train(study, variant, rate, seed, folder, say, trial_steps=study.rate_steps)
+        _train(study, variant, rate, seed, folder, kept, say, trial_steps=study.rate_steps)
         model, card = checkpoint.load(folder / "model", study.device, study.base)
         parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
         found = mean_reciprocal_rank(
@@ -183,6 +187,7 @@ def _train(
     rate: float,
     seed: int,
     folder: Path,
+    kept: KeptSights,
     say: Callable[[str], None],
     trial_steps: int | None = None,
 ) -> str:
@@ -200,7 +205,7 @@ def _train(
     )
     sources = [open_source(out, study.image_root, variant.rows) for out in study.data]
     model = CirModel(study.base, dataclasses.replace(study.model, init_seed=seed), study.device)
-    train.train(model, study.base, sources, settings, folder, say)
+    train.train(model, study.base, sources, settings, folder, say, kept)
     return data_digest(sources)
 
 

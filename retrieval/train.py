@@ -30,7 +30,7 @@ from retrieval.model import CirModel
 from retrieval.objective import info_nce, keys_tensor, known_positives
 from retrieval.pictures import Pictures
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
-from retrieval.sights import Sights
+from retrieval.sights import KeptSights, Sights
 from retrieval.sources import Source, data_digest
 from retrieval.training_state import cut_metrics, resume, save_state
 
@@ -44,8 +44,11 @@ def train(
     settings: TrainSettings,
     out: Path,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    kept: KeptSights | None = None,
 ) -> Path:
     """Train to `settings.steps`, or go on from where OUT stands; returns the folder of the finished model.
+
+    `kept`: what earlier runs with the same base and images saw.
 
     Raises `OutputError` when OUT holds another run, `RunIncomplete` when the loss is no number (with the
     batch's ids), `InputError` for an image that has changed.
@@ -65,7 +68,7 @@ def train(
     optimiser = _optimiser(named, settings)
     start = resume(model, named, optimiser, out, say)
     metrics = cut_metrics(out / METRICS, start)
-    sights = _sights(model, settings, sources)
+    sights = _sights(model, settings, sources, kept or KeptSights())
     stream = examples(
         sources,
         settings.seed,
@@ -221,11 +224,15 @@ def _parts(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
-def _sights(model: CirModel, settings: TrainSettings, sources: Sequence[Source]) -> tuple[Sights, Sights]:
+def _sights(
+    model: CirModel, settings: TrainSettings, sources: Sequence[Source], kept: KeptSights
+) -> tuple[Sights, Sights]:
     """Of references (grey when the image is blanked) and of targets, in the recipe of the annotation."""
     recipe = sources[0].manifest.image_recipe
-    targets = Sights(model, Pictures(recipe))
-    return (Sights(model, Pictures(recipe, blank=True)) if settings.blank == "image" else targets), targets
+    targets = Sights(model, Pictures(recipe), kept)
+    if settings.blank != "image":
+        return targets, targets
+    return Sights(model, Pictures(recipe, blank=True), KeptSights()), targets
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
