@@ -19,7 +19,7 @@ PATHS = [Path(name) for name in "abc"]
 
 
 def seen(number: int) -> Spoken:
-    return Spoken([number], {"tower_states": torch.full((1, 4), float(number))})
+    return Spoken((number,), {"tower_states": torch.full((1, 4), float(number))})
 
 
 def test_the_longest_unused_sight_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_the_longest_unused_sight_makes_room(monkeypatch: pytest.MonkeyPatch) ->
     kept.put(PATHS[0], "digest", seen(7))  # the same file again takes no more room
     kept.put(PATHS[2], "digest", seen(2))
     found = [kept.get(path, "digest") for path in PATHS]
-    assert [each and each.ids for each in found] == [[7], None, [2]]
+    assert [each and each.ids for each in found] == [(7,), None, (2,)]
 
 
 def test_two_runs_share_what_they_saw_and_a_file_that_changed_is_refused(tmp_path: Path) -> None:
