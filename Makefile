@@ -18,7 +18,7 @@ is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter com
 $(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
 
 # A variable that nothing reads would start the whole job as if it had not been given.
-OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
+OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
 ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
                TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -26,6 +26,14 @@ UNKNOWN := $(firstword $(filter-out $(SETTINGS) $(addprefix CIR_,$(SETTINGS)) $(
 NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
             '$(subst ','\'',$(UNKNOWN))' $(SETTINGS) $(OTHERS))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
+
+# So would a setting of annotate on train-eval, which has no seed, dataset or limit of its own.
+TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS SEEDS RUNNER PREFECT_API
+ifeq ($(MAKECMDGOALS),train-eval)
+UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV TEACHER_VENV RUN,$(GIVEN)))
+$(if $(UNREAD),$(error $(UNREAD) means nothing to train-eval, which takes $(TABLE)))
+$(if $(filter-out local prefect,$(RUNNER)),$(error RUNNER is local or prefect, not $(RUNNER)))
+endif
 
 # An unset shell variable (ROOT=$CIRR) must not start a job on other data than meant.
 $(if $(filter command,$(origin ROOT)),$(if $(value ROOT),,$(error ROOT is empty; give the folder of your data, or leave ROOT out for the rendered sample)))
@@ -36,7 +44,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 	@echo; echo "annotate, doctor, serve-teacher (explained by: make setup && $(RUN) -m annotate run --help):"
 	@echo "$(SETTINGS)" | fold -s -w 100 | sed 's/^/  /'
-	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS RUNNER"
+	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  $(TABLE)"
 	@echo "select: OUT THRESHOLDS PRECISION"; echo "sample-models: MINUTES PICTURES OUT"; echo "prove: OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS"; echo "sample: DATASET SEED"
 	@echo "setup: PYTHON, TEACHER_REQUIREMENTS (a build of vLLM of your own)"
 
@@ -89,7 +97,8 @@ train-eval: project ## train the retriever on annotated shards and measure it; A
 	@$(RUN) -m $(if $(filter local,$(RUNNER)),retrieval,flows) train-eval \
 	  $(foreach folder,$(DATA),--data '$(folder)') $(foreach root,$(EVAL_ROOT),--eval-root '$(root)') \
 	  $(if $(IMAGE_ROOT),--image-root '$(IMAGE_ROOT)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
-	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)')
+	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)') \
+	  $(if $(SEEDS),--seeds '$(SEEDS)')
 
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses

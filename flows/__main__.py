@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here
 
 from annotate.errors import CirError, RunIncomplete
 from flows.prefect_api import HOME, prefect_api
-from retrieval.__main__ import parser
+from retrieval.__main__ import parser, refuse_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if flags[:1] != ["train-eval"]:
         print("error: python -m flows knows train-eval only; see python -m retrieval", file=sys.stderr)
         return 2
-    parser().parse_args(flags)  # bad usage ends here, before a server is started
+    arguments = parser().parse_args(flags)  # bad usage ends here, before a server is started
     try:
+        refuse_files(arguments)
         given = os.environ.get("CIR_PREFECT_API") or os.environ.get("PREFECT_API_URL")
         with prefect_api(given, HOME) as url:
             print(f"Prefect: {url.removesuffix('/api')}", file=sys.stderr, flush=True)

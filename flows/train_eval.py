@@ -26,7 +26,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogHandler
 
-from annotate.errors import RunIncomplete
+from annotate.errors import OutputError, RunIncomplete
 from retrieval.__main__ import parser
 from retrieval.commands import quiet, study_of
 from retrieval.measured import Measured
@@ -117,13 +117,21 @@ class _Rows:
     def run(self, name: str, make: Callable[[], list[Measured]]) -> list[Measured]:
         """Make a row as a task; without Prefect if that went away (what was trained is found again)."""
 
+        ours: list[Exception] = []
+
         @task(name="row", task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
         def row() -> list[Measured]:
-            return make()
+            try:
+                return make()
+            except Exception as error:
+                ours.append(error)
+                raise
 
         try:
             lines = row()
         except _PREFECT_GONE as error:
+            if ours:  # a full disk, say, is no fault of Prefect's
+                raise OutputError(f"{name}: {ours[0]}; the same command goes on") from ours[0]
             logger.warning("Prefect went away (%s); going on without it", type(error).__name__)
             lines = make()
         self._done += 1

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     take_any_text(sys.stdout, sys.stderr)
     try:
         arguments = parser().parse_args(argv)
-        _refuse_files(arguments)
+        refuse_files(arguments)
         # here, so that usage errors need not wait for all of it
         from retrieval.commands import COMMANDS, quiet
 
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m retrieval", description="Train and evaluate the retriever.")
     commands = top.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="train on published shards")
+    train = commands.add_parser("train", allow_abbrev=False, help="train on published shards")
     _add_training(train, "train")
     train.add_argument(
         "--rows",
@@ -59,8 +59,10 @@ def parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(function="train")
 
-    whole = commands.add_parser("train-eval", help="train and measure every row of the table")
-    _add_training(whole, "train-eval")
+    whole = commands.add_parser(
+        "train-eval", allow_abbrev=False, help="train and measure every row of the table"
+    )
+    _add_training(whole, "train-eval", leave_out=SET_BY_THE_TABLE)
     whole.add_argument(
         "--eval-root",
         action="append",
@@ -98,20 +100,19 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.set_defaults(function="train_eval")
 
-    encode = commands.add_parser("encode", help="embed a folder of images")
+    encode = commands.add_parser("encode", allow_abbrev=False, help="embed a folder of images")
     _add_model(encode)
     encode.add_argument("--images", type=usable_path, required=True, help="folder of .png and .jpg files")
     encode.add_argument("--out", type=usable_path, required=True, help="folder for the embeddings")
     encode.set_defaults(function="encode")
 
-    evaluate = commands.add_parser("evaluate", help="measure by a dataset's protocol")
+    evaluate = commands.add_parser("evaluate", allow_abbrev=False, help="measure by a dataset's protocol")
     _add_model(evaluate)
     _add_queries(evaluate)
     evaluate.add_argument(
         "--chain",
         choices=("none", "gold", "generated"),
-        default="generated",
-        help="what stands before the embedding: nothing, the teacher's chain, the model's own [generated]",
+        help="what stands before the embedding: nothing, the teacher's chain, the model's own [as trained]",
     )
     evaluate.add_argument(
         "--gold", type=usable_path, help="OUT folder with annotations of this split, for --chain gold"
@@ -148,22 +149,25 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(function="evaluate")
 
-    search = commands.add_parser("search", help="find images for a picture and a modification")
+    search = commands.add_parser(
+        "search", allow_abbrev=False, help="find images for a picture and a modification"
+    )
     _add_model(search)
     search.add_argument("--image", type=usable_path, required=True, help="the reference picture")
     search.add_argument("--text", required=True, help="the modification")
     search.add_argument("--index", type=usable_path, required=True, help="folder that encode wrote")
     search.add_argument("-k", type=_positive, default=10, help="how many images [10]")
-    search.add_argument("--no-chain", action="store_true", help="do not reason first")
+    search.add_argument("--no-chain", action="store_true", help="do not reason first [as it was trained]")
     search.set_defaults(function="search")
-    explain = commands.add_parser("explain", help="chain, best images and rank of every query; CSV and page")
+    explain = commands.add_parser(
+        "explain", allow_abbrev=False, help="chain, best images and rank of every query; CSV and page"
+    )
     _add_model(explain)
     _add_queries(explain)
     explain.add_argument(
         "--chain",
         choices=("none", "generated"),
-        default="generated",
-        help="what stands before the embedding: nothing, or the model's own chain [generated]",
+        help="what stands before the embedding: nothing, or the model's own chain [as it was trained]",
     )
     explain.add_argument(
         "--worst", type=_positive, default=50, help="how many queries the page shows, worst first [50]"
@@ -176,7 +180,9 @@ def parser() -> argparse.ArgumentParser:
     )
     explain.set_defaults(function="explain")
 
-    export = commands.add_parser("export", help="one plain model folder for transformers and vLLM")
+    export = commands.add_parser(
+        "export", allow_abbrev=False, help="one plain model folder for transformers and vLLM"
+    )
     _add_model(export)
     export.add_argument("--out", type=usable_path, required=True, help="folder to write the model into")
     export.add_argument(
@@ -186,7 +192,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_training(parser: argparse.ArgumentParser, out: str) -> None:
+SET_BY_THE_TABLE = ("seed", "init_seed", "chain", "blank", "shuffle_chains", "hold_out")
+"""Settings in which the rows of `train-eval` differ; its seeds are --seeds."""
+
+
+def _add_training(parser: argparse.ArgumentParser, out: str, leave_out: Sequence[str] = ()) -> None:
     from retrieval.model import ModelSettings
     from retrieval.schedule import TrainSettings
 
@@ -210,8 +220,8 @@ def _add_training(parser: argparse.ArgumentParser, out: str) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
     parser.add_argument("--checkpoint-activations", action="store_true", help="less memory, more time")
-    _add_fields(parser, ModelSettings)
-    _add_fields(parser, TrainSettings)
+    _add_fields(parser, ModelSettings, leave_out)
+    _add_fields(parser, TrainSettings, leave_out)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -227,7 +237,7 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
     parser.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
-    parser.add_argument("--category", help="FashionIQ: this one; explain needs it")
+    parser.add_argument("--category", help="FashionIQ: this one [all three]")
     parser.add_argument(
         "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
     )
@@ -243,12 +253,14 @@ def _add_queries(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_fields(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
+def _add_fields(parser: argparse.ArgumentParser, settings: type[Any], leave_out: Sequence[str]) -> None:
     """One flag a field of a settings type, absent unless given: a new setting is a new flag."""
     from retrieval.defaults import TINY
 
     hints = get_type_hints(settings, include_extras=True)
     for field in dataclasses.fields(settings):
+        if field.name in leave_out:
+            continue
         flag = "--" + field.name.replace("_", "-")
         kind, words = get_args(hints[field.name])  # Annotated[type, help]
         usual = TINY.get(field.name, field.default)
@@ -277,7 +289,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _refuse_files(arguments: argparse.Namespace) -> None:
+def refuse_files(arguments: argparse.Namespace) -> None:
     """Raise `UsageError` when something that is no folder lies where results should go."""
     out = getattr(arguments, "out", None)
     for place in (out, *out.parents) if isinstance(out, Path) else ():

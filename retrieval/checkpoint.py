@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,14 +21,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from annotate.errors import InputError, UsageError
+from annotate.errors import InputError, OutputError, UsageError
 from annotate.files import write_atomic
 from retrieval.conversation import wording_digest
 from retrieval.model import CirModel, ModelSettings
+from retrieval.pictures import DEFAULT_RECIPE
+from retrieval.schedule import Blank
 
 CARD = "retriever.json"
 WEIGHTS = "retriever.safetensors"
 WHOLE_FILE_BYTES = 256 * 1024 * 1024
+SAMPLE_EVERY_BYTES, SAMPLE_BYTES = 16 * 1024 * 1024, 64 * 1024  # of a 7B model: 60 MB are read
 
 
 class Card(BaseModel):
@@ -43,9 +46,37 @@ class Card(BaseModel):
     weights_sha256: str
     about: dict[str, Any]
 
+    @property
+    def writes_chains(self) -> bool:
+        """Whether it was trained to write a chain before the embedding."""
+        return bool(self._train.get("chain", True))
+
+    @property
+    def blank(self) -> Blank:
+        """The input that it was trained without."""
+        return cast(Blank, self._train.get("blank", "none"))
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return int(self._train.get("seed", 0))
+
+    @property
+    def recipe(self) -> str:
+        """The recipe of the images that it was trained on."""
+        return str(self.about.get("recipe", DEFAULT_RECIPE))
+
+    @property
+    def _train(self) -> Mapping[str, Any]:
+        return cast(Mapping[str, Any], self.about.get("train", {}))
+
 
 def save(model: CirModel, base: str | Path, folder: Path, about: Mapping[str, Any] | None = None) -> None:
-    """Write a checkpoint to `folder`, replacing one that is there; an interruption leaves the old or none."""
+    """Write a checkpoint to `folder`, replacing one that is there; an interruption leaves the old or none.
+
+    Raises `OutputError` when something else lies there.
+    """
+    only_ours(folder, CARD)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -61,6 +92,13 @@ def save(model: CirModel, base: str | Path, folder: Path, about: Mapping[str, An
     )
     write_atomic(temporary / CARD, card.model_dump_json(indent=2) + "\n")
     replace_folder(temporary, folder)
+
+
+def only_ours(folder: Path, mark: str) -> None:
+    """Raise `OutputError` unless `folder` is absent, empty, or has the file `mark` that ours have."""
+    content = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+    if any(content) and not (folder / mark).is_file():
+        raise OutputError(f"{folder}: holds something else, which would be lost; give a new or empty folder")
 
 
 def replace_folder(temporary: Path, folder: Path) -> None:
@@ -131,7 +169,7 @@ def load_into(model: CirModel, folder: Path) -> None:
 
 
 def base_digest(base: str | Path) -> str:
-    """Identity of a base model: its configuration and its weights (of large files: size and header)."""
+    """Identity of a base model: its configuration and its weights (of large files: size, header, samples)."""
     folder = Path(base)
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
     if len(files) < 2:
@@ -145,6 +183,9 @@ def base_digest(base: str | Path) -> str:
             else:
                 length = int.from_bytes(handle.read(8), "little")
                 digest.update(json.dumps([path.name, size]).encode() + handle.read(length))
+                for place in range(8 + length, size, SAMPLE_EVERY_BYTES):
+                    handle.seek(place)
+                    digest.update(handle.read(SAMPLE_BYTES))
     return digest.hexdigest()
 
 

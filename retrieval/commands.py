@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers.utils import logging as transformers_logging
 
 from annotate.errors import UsageError
 from retrieval import checkpoint, defaults, distributed
+from retrieval.checkpoint import Card
+from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key
-from retrieval.evaluate import Choices, evaluate, open_eval_sets, parse_roots
+from retrieval.evaluate import Choices, evaluate, open_eval_sets, parse_roots, query_jobs
 from retrieval.explain import by_kind, explain, write_csv, write_page
 from retrieval.export import export
 from retrieval.generator import Generator, open_generator
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
-from retrieval.pictures import DEFAULT_RECIPE, Pictures
+from retrieval.pictures import Pictures
 from retrieval.plan import plan
+from retrieval.rates import held_out
 from retrieval.results import TableRow, write_results
-from retrieval.retriever import Retriever, images_of
+from retrieval.retriever import Retriever, images_of, named_by_stem
 from retrieval.schedule import TrainSettings
 from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source
 from retrieval.study import Study, run_study
 from retrieval.train import train
+from retrieval.two_tower import TwoTower
 
 OUTPUTS = Path("outputs")
 
@@ -76,13 +81,15 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     sources = [open_source(folder, arguments.image_root) for folder in folders]
     check_one_kind(sources)
     seeds = tuple(_numbers("--seeds", arguments.seeds, int))
-    if min(seeds) < 0 or max(seeds) >= 2**31:
-        raise UsageError(f"--seeds {arguments.seeds}: a seed is a number from 0 to {2**31 - 1}")
+    if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds {arguments.seeds}: seeds are different numbers from 0 to {2**31 - 1}")
     device = choose_device(arguments.device)
     model, settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
     rate = settings.learning_rate
     grid = (rate / 2, rate, rate * 2) if arguments.ablations else (rate,)
-    rates = tuple(_numbers("--rates", arguments.rates, float)) if arguments.rates else grid
+    rates = grid if arguments.rates is None else tuple(_numbers("--rates", arguments.rates, float))
+    if not all(0 < each < math.inf for each in rates) or len(set(rates)) < len(rates):
+        raise UsageError(f"--rates {arguments.rates}: rates are different numbers above 0")
     roots = parse_roots(arguments.eval_root) if arguments.eval_root else defaults.default_roots(sources, say)
     clip = arguments.clip_model or defaults.CLIP
     if arguments.ablations and not (clip / "config.json").is_file():
@@ -90,6 +97,14 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
             f"{clip} holds no CLIP for two rows of the table; train one (python -m sample.clip train --help),"
             " give --clip-model, or ABLATIONS=0"
         )
+    if arguments.ablations:
+        TwoTower(clip, device)  # refused now, not after all that is trained
+    if arguments.ablations:
+        for folder in folders:
+            open_source(folder, arguments.image_root, "annotations")
+    if len(rates) > 1:
+        for source in sources:
+            held_out(source)
     rows = sum(source.n_rows for source in sources)
     say(
         f"{rows:,} rows of {', '.join(map(str, folders))}; each trained row of the table: {settings.steps} "
@@ -115,6 +130,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
         seeds=seeds,
         out=arguments.out,
         device=device,
+        checkpoint_activations=arguments.checkpoint_activations,
         max_tokens=arguments.max_tokens or (512 if arguments.base_model else defaults.TINY_CHAIN),
     )
 
@@ -133,16 +149,29 @@ def run_train_eval(arguments: argparse.Namespace) -> int:
 
 
 def run_encode(arguments: argparse.Namespace) -> int:
-    paths = {path.stem: path for path in images_of(arguments.images)}
+    paths = named_by_stem(images_of(arguments.images))
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    found = encode_images(model, model_key(card), paths, arguments.out, Pictures(), arguments.batch, say=_say)
+    found = encode_images(
+        model, model_key(card), paths, arguments.out, Pictures(card.recipe), arguments.batch, say=_say
+    )
     print(f"{len(found.names)} vectors of {model.dim} numbers in {arguments.out}")
     return 0
+
+
+def _refuse_choices_of_others(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` for a protocol's choice that the dataset does not have: it would change nothing."""
+    fashioniq = ("gallery", "exclude_reference", "caption_mode", "category")
+    for dataset, names in (("fashioniq", fashioniq), ("circo", ("circo_text",))):
+        for name in names:
+            usual = getattr(Choices(), name, None)
+            if arguments.dataset != dataset and getattr(arguments, name) != usual:
+                raise UsageError(f"--{name.replace('_', '-')} is a choice of {dataset} only; leave it out")
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.chain == "gold" and arguments.gold is None:
         raise UsageError("--chain gold needs --gold OUT, the annotations of the split that is evaluated")
+    _refuse_choices_of_others(arguments)
     choices = Choices(
         gallery=arguments.gallery,
         exclude_reference=arguments.exclude_reference,
@@ -151,23 +180,22 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         allow_missing=arguments.allow_missing,
     )
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
-    gold = gold_chains(arguments.gold) if arguments.gold else None
+    jobs = query_jobs({arguments.dataset: arguments.root}, arguments.category)
+    gold = gold_chains(arguments.gold, jobs) if arguments.gold else None
     generator = _generator(arguments)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    trained = card.about.get("train", {})
-    if not trained.get("chain", True) and arguments.chain != "none":
-        raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")
+    chain = _chain(arguments, card)
     done = [
         evaluate(
             model,
             model_key(card),
             eval_set,
             choices,
-            arguments.chain,
+            chain,
             arguments.out / "embeddings",
             gold=gold,
-            blank=trained.get("blank", "none"),
-            recipe=card.about.get("recipe", DEFAULT_RECIPE),
+            blank=card.blank,
+            recipe=card.recipe,
             batch=arguments.batch,
             max_tokens=arguments.max_tokens,
             generator=generator,
@@ -181,8 +209,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     row = TableRow(
         label=arguments.model.parent.name,
         results=tuple(evaluation.result for evaluation in done),
-        chain=arguments.chain,
-        seed=int(trained.get("seed", 0)),
+        chain=chain,
+        seed=card.seed,
         data_digest=str(card.about.get("data", "")),
         model_digest=card.weights_sha256,
         ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
@@ -195,6 +223,15 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _chain(arguments: argparse.Namespace, card: Card) -> ChainMode:
+    """What stands before the embedding: what was asked for, else what the model was trained with."""
+    if card.writes_chains:
+        return cast(ChainMode, arguments.chain or "generated")
+    if arguments.chain in ("generated", "gold"):
+        raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")
+    return "none"
+
+
 def _generator(arguments: argparse.Namespace) -> Generator | None:
     url, patience = arguments.generator_url, arguments.generator_patience
     return open_generator(url, patience) if url else None
@@ -203,7 +240,7 @@ def _generator(arguments: argparse.Namespace) -> Generator | None:
 def run_search(arguments: argparse.Namespace) -> int:
     retriever = Retriever.load(arguments.model, arguments.device, arguments.base_model)
     found = retriever.open_index(arguments.index).search(
-        arguments.image, arguments.text, arguments.k, chain=not arguments.no_chain
+        arguments.image, arguments.text, arguments.k, chain=False if arguments.no_chain else None
     )
     if found.chain is not None:
         print(found.chain + "\n")
@@ -216,17 +253,17 @@ def run_explain(arguments: argparse.Namespace) -> int:
     choices = Choices()
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    recipe = str(card.about.get("recipe", DEFAULT_RECIPE))
-    generator = _generator(arguments)
+    chain, generator = _chain(arguments, card), _generator(arguments)
     for eval_set in eval_sets:
         done = evaluate(
             model,
             model_key(card),
             eval_set,
             choices,
-            arguments.chain,
+            chain,
             arguments.out / "embeddings",
-            recipe=recipe,
+            blank=card.blank,
+            recipe=card.recipe,
             batch=arguments.batch,
             max_tokens=arguments.max_tokens,
             generator=generator,
@@ -236,7 +273,11 @@ def run_explain(arguments: argparse.Namespace) -> int:
         name = "-".join(filter(None, (eval_set.dataset, eval_set.split, eval_set.category)))
         table = write_csv(arguments.out / f"{name}.csv", explained)
         page = write_page(
-            arguments.out / f"{name}.html", explained[: arguments.worst], eval_set, str(done.result), recipe
+            arguments.out / f"{name}.html",
+            explained[: arguments.worst],
+            eval_set,
+            str(done.result),
+            card.recipe,
         )
         print(done.result)
         for kind, count, hit in by_kind(explained):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotate.datasets import join_captions
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from retrieval.objective import image_key
 from retrieval.sources import Source, read_group, row_chain, row_groups
 from schemas.triplet import CaptionMode
@@ -67,7 +67,7 @@ def examples(
     chances = _chances(sources, weights)
     choice = random.Random(f"{seed} mix")
     streams = [
-        _rows(source, random.Random(f"{seed} {source.out.name} order"), hold_out) for source in sources
+        _rows(source, random.Random(f"{seed} {source.manifest.job} order"), hold_out) for source in sources
     ]
     number = 0
     while True:
@@ -101,6 +101,7 @@ def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[s
     """Rows of a source for ever: row groups in a new order each epoch, rows shuffled in a window of a few."""
     groups = row_groups(source)
     while True:
+        empty = True
         rng.shuffle(groups)
         for start in range(0, len(groups), WINDOW_GROUPS):
             rows = [
@@ -110,7 +111,10 @@ def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[s
                 if not (hold_out and is_held_out(row["reference"]))
             ]
             rng.shuffle(rows)
+            empty = empty and not rows
             yield from rows
+        if empty:
+            raise InputError(f"{source.out}: every reference is held out; give more data")
 
 
 def _example(

@@ -11,10 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from annotate.datasets import annotation_digest
-from annotate.errors import UsageError
-from annotate.shards.plan import job_digest
-from retrieval.evaluate import EVALUATION_SPLIT
+from retrieval.evaluate import EVALUATION_SPLIT, query_jobs
 from retrieval.sources import Source, gold_chains, read_manifest
 from sample.processor import cpu_knows_bf16
 from sample.writers.whole import stale_words, write_whole
@@ -65,18 +62,13 @@ def find_gold(given: Sequence[Path], outputs: Path, roots: Mapping[Dataset, Path
 
     Without `given` folders, those in `outputs` that fit. Raises `UsageError` for a given one that does not.
     """
-    jobs = {
-        job_digest(dataset, EVALUATION_SPLIT, None, annotation_digest(dataset, EVALUATION_SPLIT, root))
-        for dataset, root in roots.items()
-    }
+    jobs = query_jobs(roots)
     found = given or [
         path.parent
         for path in sorted(outputs.glob(f"*-{EVALUATION_SPLIT}/manifest.json"))
-        if read_manifest(path.parent).job in jobs and read_manifest(path.parent).status == "complete"
+        if (manifest := read_manifest(path.parent)).job in jobs and manifest.status == "complete"
     ]
     chains: dict[str, str] = {}
     for out in found:
-        if read_manifest(out).job not in jobs:
-            raise UsageError(f"--gold {out}: annotates other queries than those that are evaluated")
-        chains |= gold_chains(out)
+        chains |= gold_chains(out, jobs)
     return chains

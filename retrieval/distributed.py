@@ -64,10 +64,17 @@ def gather(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over ranks; a parameter unused on this rank counts as zero there."""
+    """Replace each gradient by its mean over ranks; a parameter unused on this rank counts as zero there.
+
+    One that no rank used keeps no gradient, as in one process: AdamW would count a step and decay it.
+    """
     if world_size() == 1:
         return
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    used = torch.tensor([parameter.grad is not None for parameter in trained], device=trained[0].device)
+    used = used.to(torch.int32)
+    dist.all_reduce(used)
+    trained = [parameter for parameter, ranks in zip(trained, used.tolist(), strict=True) if ranks]
     for parameter in trained:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -119,21 +119,25 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
     model."""
     if not (folder / INDEX).is_file():
         raise InputError(f"{folder}: no finished embeddings here; run python -m retrieval encode first")
-    index = json.loads((folder / INDEX).read_bytes())
-    if key is not None and index["model"] != key:
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        model, parts, dim = str(index["model"]), list(index["parts"]), int(index["dim"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / INDEX}: no index of ours; run python -m retrieval encode again"
+        ) from error
+    if key is not None and model != key:
         raise InputError(f"{folder}: embeddings of another model; run python -m retrieval encode again")
     names: list[str] = []
     blocks: list[Scores] = []
-    for name in index["parts"]:
+    for name in parts:
         found = _read_part(folder / name, None)
         if found is None:
             raise InputError(f"{folder / name}: is gone; run python -m retrieval encode again")
         with safe_open(folder / name, framework="numpy") as opened:
             names += json.loads(opened.metadata()["names"])
         blocks.append(found)
-    return Embeddings(
-        tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, index["dim"]), np.float32)
-    )
+    return Embeddings(tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32))
 
 
 def encode_queries(

@@ -22,6 +22,7 @@ from annotate.datasets import (
 )
 from annotate.datasets.roots import check_root, looks_like
 from annotate.errors import InputError, UsageError
+from annotate.shards.plan import job_digest
 from retrieval.conversation import ChainMode
 from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries
 from retrieval.generator import Generator
@@ -259,22 +260,34 @@ def _askable(triplet: Triplet, gallery: set[str], paths: Mapping[str, Any], data
     return triplet.reference in paths and all(name in gallery for name in needed if name is not None)
 
 
+def query_jobs(roots: Mapping[Dataset, Path], category: str | None = None) -> set[str]:
+    """The annotation jobs of the queries that are evaluated: what an OUT with their chains must be of."""
+    return {
+        job_digest(dataset, EVALUATION_SPLIT, part, annotation_digest(dataset, EVALUATION_SPLIT, root, part))
+        for dataset, root in roots.items()
+        for part in {None, category}
+    }
+
+
 def parse_roots(given: Sequence[str]) -> dict[Dataset, Path]:
     """`DATASET=ROOT`, or just ROOT: then by the annotation files in it, or in the folders directly below it.
 
     Raises `UsageError` for an unknown dataset or a folder in which no dataset is recognised.
     """
-    roots: dict[Dataset, Path] = {}
+    found: list[tuple[Dataset, Path]] = []
     for text in given:
         dataset, equals, root = text.partition("=")
         if equals and dataset in DATASETS:
-            roots[dataset] = Path(root)
+            found.append((dataset, Path(root)))
             continue
-        found = {name: folder for folder in _folders(Path(text)) for name in looks_like(folder)}
-        if not found:
+        pairs = [(name, folder) for folder in _folders(Path(text)) for name in looks_like(folder)]
+        if not pairs:
             raise UsageError(f"--eval-root {text}: holds none of {', '.join(DATASETS)}; pass DATASET=ROOT")
-        roots |= found
-    return roots
+        found += pairs
+    for dataset, _ in found:
+        if len({folder for name, folder in found if name == dataset}) > 1:
+            raise UsageError(f"--eval-root: several folders of {dataset}; pass one as {dataset}=ROOT")
+    return dict(found)
 
 
 def _folders(root: Path) -> list[Path]:

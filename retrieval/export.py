@@ -19,9 +19,12 @@ from peft.tuners.lora import LoraLayer
 
 from annotate.errors import InputError, UsageError
 from annotate.files import write_atomic
-from retrieval.checkpoint import Card, replace_folder
+from retrieval.checkpoint import Card, only_ours, replace_folder
 from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.model import CirModel
+
+MARK = "retriever-export.json"
+"""Says that a folder is an export, and of which weights."""
 
 
 def export(model: CirModel, card: Card, folder: Path, results: Path | None = None) -> Path:
@@ -29,8 +32,11 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
     on.
 
     `results`: a results.json whose numbers of this very model go into the model card. Raises `UsageError` for
-    a model with a projection, `InputError` for results that cannot be read or hold no row of this model.
+    a model with a projection, `InputError` for results that cannot be read or hold no row of this model,
+    `OutputError` when `folder` holds something that is no export.
     """
+    folder = folder.resolve()  # "." has no name beside which a temporary folder could lie
+    only_ours(folder, MARK)
     numbers = "" if results is None else numbers_of(card, results)
     if model.projection is not None:
         raise UsageError(
@@ -51,6 +57,7 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
     backbone.save_pretrained(temporary)
     model.reader.save(temporary)
     write_atomic(temporary / "README.md", model_card(card, numbers))
+    write_atomic(temporary / MARK, json.dumps({"retriever": card.weights_sha256}) + "\n")
     replace_folder(temporary, folder)
     return folder
 
@@ -92,7 +99,7 @@ length.
 * query: user turn with the reference image and `{query_prompt("MODIFICATION")}`, assistant turn: the chain
 that the
   model writes, then `{EMB}`{
-        "" if train.get("chain", True) else " (this model was trained without chains: `" + EMB + "` alone)"
+        "" if card.writes_chains else " (this model was trained without chains: `" + EMB + "` alone)"
     }
 * image: user turn with the image and `{image_prompt()}`, assistant turn: `{EMB}`
 

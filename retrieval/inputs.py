@@ -68,14 +68,19 @@ class Reader:
             raise UsageError(f"{folder}: model of type {config.model_type} has no image input; take another")
         self.model_type = str(config.model_type)
         self.qwen = self.model_type in QWEN
-        if self.qwen:
-            self.image_processor: Any = AutoImageProcessor.from_pretrained(folder)
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-            self.templates: Any = self.tokenizer
-        else:
-            self.processor: Any = AutoProcessor.from_pretrained(folder)
-            self.tokenizer = self.processor.tokenizer
-            self.templates = self.processor if self.processor.chat_template else self.tokenizer
+        try:
+            if self.qwen:
+                self.image_processor: Any = AutoImageProcessor.from_pretrained(folder)
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+                self.templates: Any = self.tokenizer
+            else:
+                self.processor: Any = AutoProcessor.from_pretrained(folder)
+                self.tokenizer = self.processor.tokenizer
+                self.templates = self.processor if self.processor.chat_template else self.tokenizer
+        except (OSError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"{folder}: its tokenizer or image processor cannot be loaded ({error}); check BASE_MODEL"
+            ) from error
         if not self.templates.chat_template:
             raise UsageError(
                 f"{folder}: the tokenizer has no chat template; choose an instruction-tuned model"

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from annotate.errors import UsageError
@@ -45,6 +46,12 @@ class ModelSettings:
     learned_temperature: Annotated[bool, "train the temperature as well"] = True
     init_seed: Annotated[int, "of the adapters and the projection"] = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("lora_rank", 1), ("lora_alpha", 1), ("projection", 0), ("init_seed", 0)):
+            if not least <= getattr(self, name) < 2**31:
+                flag = name.replace("_", "-")
+                raise UsageError(f"{flag} is {getattr(self, name)}; it must be from {least} to {2**31 - 1}")
+
 
 def choose_device(asked: str = "auto") -> torch.device:
     """`auto` takes a GPU when there is one. Raises `UsageError` when a GPU is asked for and absent."""
@@ -63,7 +70,10 @@ class CirModel(nn.Module):
         self.settings = settings
         self.reader = Reader(base)
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        backbone: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, use_safetensors=True)
+        backbone = _load_backbone(base, dtype)
+        # greedy means greedy: a repetition penalty of the base's own would punish copying
+        ends = {"eos_token_id": self.reader.end_id, "pad_token_id": self.reader.pad_id}
+        backbone.generation_config = GenerationConfig(**ends)
         table = backbone.get_input_embeddings()
         # starts as the end token's row: by then a language model has taken in all that was said
         self.emb_row = nn.Parameter(table.weight[self.reader.end_id].detach().float().clone())
@@ -163,8 +173,6 @@ class CirModel(nn.Module):
                 **inputs,
                 max_new_tokens=max_tokens,
                 do_sample=False,
-                eos_token_id=self.reader.end_id,
-                pad_token_id=self.reader.pad_id,
                 suppress_tokens=[self.reader.emb_id, self.reader.image_token_id],
             )
         rows = found[:, inputs["input_ids"].shape[1] :].tolist()
@@ -180,6 +188,20 @@ class CirModel(nn.Module):
 
 
 _ALWAYS = ("temperature.log_scale",)
+
+
+def _load_backbone(base: str | Path, dtype: torch.dtype) -> Any:
+    """The base model. Raises `UsageError` for weights that are not there, broken or of another model."""
+    auto: Any = AutoModelForImageTextToText
+    try:
+        backbone, about = auto.from_pretrained(
+            base, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UsageError(f"{base}: its weights cannot be loaded ({error}); check BASE_MODEL") from error
+    if missing := sorted(about["missing_keys"]):
+        raise UsageError(f"{base}: its weights lack {missing[0]}, {len(missing)} in all; take a whole model")
+    return backbone
 
 
 def parameter_counts(model: CirModel) -> tuple[int, int]:

@@ -18,22 +18,29 @@ from annotate.errors import UsageError
 
 IGNORED = -100
 NO_KEY = -1
-SMALLEST_TEMPERATURE = 0.01
+SMALLEST_TEMPERATURE, LARGEST_TEMPERATURE = 0.01, 1.0
 
 
 class Temperature(nn.Module):
-    """InfoNCE's temperature, learned in log space (never below 0.01) or fixed. `forward` gives
+    """InfoNCE's temperature, learned in log space (from 0.01 to 1) or fixed. `forward` gives
     1/temperature."""
 
     def __init__(self, start: float = 0.02, learned: bool = True) -> None:
         super().__init__()
         if not start >= SMALLEST_TEMPERATURE:
             raise UsageError(f"temperature {start} is below {SMALLEST_TEMPERATURE}; choose a larger one")
+        if start > LARGEST_TEMPERATURE:
+            raise UsageError(f"temperature {start} is above {LARGEST_TEMPERATURE}; choose a smaller one")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(start)), requires_grad=learned)
 
     def forward(self) -> Tensor:
         """1/temperature, a scalar."""
-        return self.log_scale.clamp(max=-math.log(SMALLEST_TEMPERATURE)).exp()
+        return self.log_scale.exp()
+
+    @torch.no_grad()
+    def keep_in_range(self) -> None:
+        """Bring it back after a step; bounded in `forward`, it could never leave the bound again."""
+        self.log_scale.clamp_(-math.log(LARGEST_TEMPERATURE), -math.log(SMALLEST_TEMPERATURE))
 
 
 def chain_nll(states: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> tuple[Tensor, int]:

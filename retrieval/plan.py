@@ -23,24 +23,29 @@ GPU, GPU_BYTES, PEAK_FLOPS, USED = "H100 80 GB", 80e9, 989e12, 0.35
 
 def plan(model: ModelSettings, train: TrainSettings) -> str:
     """A page of text for Qwen2.5-VL-7B on FashionIQ + CIRR with these settings."""
-    everything, trained, text = _parameters(model)
+    everything, trained, text, tower = _parameters(model)
     image_tokens = (IMAGE_SIDE // 28) ** 2
     query_tokens = image_tokens + PROMPT_TOKENS + (CHAIN_TOKENS if train.chain else 0)
     target_tokens = (image_tokens + PROMPT_TOKENS) * (1 + train.hard_negatives)
     tokens = query_tokens + target_tokens
     config = _config().text_config
     chunk_tokens = train.chunk * max(query_tokens, image_tokens + PROMPT_TOKENS)
+    # without GradCache every chunk of the step waits for the contrast, its states with it
+    held_tokens = chunk_tokens if train.grad_cache else train.batch * tokens
+    held_rows = train.chunk if train.grad_cache else train.batch
     # bf16 weights; trained ones in fp32 with gradient and two moments
     weights = 2 * (everything - trained) + 16 * trained
     # one saved input a layer, one layer's inner states while it is recomputed, logits of the chain in fp32
-    saved = 2 * chunk_tokens * config.hidden_size * config.num_hidden_layers
+    saved = 2 * held_tokens * config.hidden_size * config.num_hidden_layers
     inner = 2 * chunk_tokens * (8 * config.hidden_size + 3 * config.intermediate_size)
-    logits = 4 * 2 * train.chunk * (CHAIN_TOKENS if train.chain else 0) * config.vocab_size
+    logits = 4 * 2 * held_rows * (CHAIN_TOKENS if train.chain else 0) * config.vocab_size
     memory = weights + saved + inner + logits
     # forward 2 FLOPs a parameter and token; GradCache: once more; recomputing: once more; backward: 2 or 4
     # (full)
     passes = 1 + train.grad_cache + 1 + (2 if model.tuning != "lora" else 1)
-    flops = 2 * text * tokens * passes
+    looked_at = 4 * image_tokens * (2 + train.hard_negatives)  # patches of reference, target, look-alikes
+    looks = passes if model.tuning == "full" else 1 + train.grad_cache  # adapters and a frozen tower: forward
+    flops = 2 * text * tokens * passes + 2 * tower * looked_at * looks
     speed = PEAK_FLOPS * USED / flops
     total = sum(TRIPLETS.values())
     epochs = train.steps * train.batch / total
@@ -61,13 +66,15 @@ def plan(model: ModelSettings, train: TrainSettings) -> str:
         f"steps       {train.steps} = {epochs:.2f} epochs",
         f"time        {train.steps * train.batch / speed / 3600:.1f} h on one {GPU} at {USED:.0%} of "
         f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s, {speed:.1f} triplets/s; {total / speed / 3600:.1f} h an epoch",
+        f"tower       {tower / 1e9:.2f} G, {4 * image_tokens} patches a picture",
         "assumed     activations are checkpointed, pictures of 448 x 448, bf16; measured nothing",
     ]
     return "\n".join(lines)
 
 
-def _parameters(model: ModelSettings) -> tuple[int, int, int]:
-    """All, trained, and those that every token passes (language model without its embedding table)."""
+def _parameters(model: ModelSettings) -> tuple[int, int, int, int]:
+    """All, trained, those that every token passes (language model without its embedding table), and those
+    that every patch passes."""
     with torch.device("meta"):
         backbone: Any = AutoModelForImageTextToText.from_config(_config())
         names = linear_names(backbone)
@@ -78,8 +85,8 @@ def _parameters(model: ModelSettings) -> tuple[int, int, int]:
         if model.tuning == "lora":
             backbone = inject_adapter_in_model(LoraConfig(r=model.lora_rank, target_modules=names), backbone)
             trained = sum(p.numel() for name, p in backbone.named_parameters() if "lora_" in name)
-            return everything + trained, trained + _config().text_config.hidden_size, text
-    return everything, everything - (tower if model.tuning == "frozen_tower" else 0), text
+            return everything + trained, trained + _config().text_config.hidden_size, text, tower
+    return everything, everything - (tower if model.tuning == "frozen_tower" else 0), text, tower
 
 
 def _config() -> Qwen2_5_VLConfig:

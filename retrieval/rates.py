@@ -93,14 +93,19 @@ def mean_reciprocal_rank(
     return float(np.mean(found))
 
 
-def choose_rate(rates: Sequence[float], trial: Callable[[float], float], note: Path) -> float:
-    """The rate whose `trial` (its mean reciprocal rank) is best, the smaller of equals; `note` keeps them
-    all, so that a finished choice is not made again."""
+def choose_rate(rates: Sequence[float], trial: Callable[[float], float]) -> float:
+    """The rate whose `trial` (its mean reciprocal rank) is best, the smaller of equals; one alone is not
+    tried."""
     if len(rates) == 1:
         return rates[0]
-    known: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
-    for rate in rates:
-        if str(rate) not in known:
-            known[str(rate)] = trial(rate)
-            write_atomic(note, json.dumps(known, indent=2) + "\n")
-    return max(sorted(rates), key=lambda rate: known[str(rate)])
+    found = {rate: trial(rate) for rate in rates}
+    return max(sorted(rates), key=lambda rate: found[rate])
+
+
+def kept(note: Path, measure: Callable[[], float]) -> float:
+    """What was measured, from the file `note` when it stands there: a trial is not measured twice."""
+    if note.is_file():
+        return float(json.loads(note.read_text())["mean_reciprocal_rank"])
+    found = measure()
+    write_atomic(note, json.dumps({"mean_reciprocal_rank": found}) + "\n")
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from annotate.files import write_atomic
+from annotate.files import write_output
 from retrieval.protocols import Result, mean_of
 from retrieval.published import PUBLISHED, published_table
 
@@ -75,8 +75,8 @@ def write_results(
         "published_on_real_data": published,
     }
     document["comparisons"] = [dict(line) for line in comparisons]
-    write_atomic(folder / "results.json", json.dumps(document, indent=2) + "\n")
-    write_atomic(
+    write_output(folder / "results.json", json.dumps(document, indent=2) + "\n")
+    write_output(
         folder / "results.md", "\n".join([markdown(rows), *_compared(comparisons), published_table()])
     )
     return folder / "results.json", folder / "results.md"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
+from retrieval.checkpoint import Card
 from retrieval.encode import Embeddings, QueryText, encode_images, encode_queries, model_key, read_embeddings
 from retrieval.model import CirModel, choose_device
-from retrieval.pictures import DEFAULT_RECIPE, Pictures
+from retrieval.pictures import Pictures
 from retrieval.ranking import score_blocks, top
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -37,42 +40,60 @@ class Retriever:
     """A trained model and an index of images; frozen, so `index` returns a new one."""
 
     model: CirModel
-    key: str
+    card: Card
     embeddings: Embeddings | None = None
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", base: str | Path | None = None) -> Retriever:
         """Load a checkpoint folder. Raises `InputError` or `UsageError` saying what is wrong with it."""
         model, card = checkpoint.load(Path(path), choose_device(device), base)
-        return cls(model.eval(), model_key(card))
+        return cls(model.eval(), card)
 
-    def index(self, images: Mapping[str, Path] | Sequence[Path], folder: Path) -> Retriever:
-        """Embed images (by name, or files by their stem), kept in `folder` so that a second call is quick."""
-        named = images if isinstance(images, Mapping) else {path.stem: path for path in images}
-        if len(named) != len(images):
-            raise InputError("two images have the same name; give them as a mapping from name to path")
+    def index(
+        self, images: Mapping[str, Path] | Sequence[Path], folder: str | Path | None = None
+    ) -> Retriever:
+        """Embed images (by name, or files by their stem); kept in `folder`, if given, for a quick second
+        call."""
+        named = images if isinstance(images, Mapping) else named_by_stem(images)
         if not named:
             raise InputError("no images to search in; name a folder with .png or .jpg files")
-        return replace(
-            self, embeddings=encode_images(self.model, self.key, named, folder, Pictures(DEFAULT_RECIPE))
-        )
+        with TemporaryDirectory() if folder is None else nullcontext(folder) as place:
+            found = encode_images(
+                self.model, model_key(self.card), named, Path(place), Pictures(self.card.recipe)
+            )
+        return replace(self, embeddings=found)
 
     def open_index(self, folder: Path) -> Retriever:
         """Use the embeddings that `index` or `python -m retrieval encode` wrote; refused when of another
         model."""
-        return replace(self, embeddings=read_embeddings(folder, self.key))
+        return replace(self, embeddings=read_embeddings(folder, model_key(self.card)))
 
-    def search(self, image: str | Path, text: str, k: int = 10, chain: bool = True) -> Found:
-        """The k best images for a reference picture and a modification; with `chain` the model reasons
-        first."""
+    def search(self, image: str | Path, text: str, k: int = 10, chain: bool | None = None) -> Found:
+        """The k best images for a reference picture and a modification; with `chain` the model reasons first
+        (None: if it was trained to). Raises `UsageError` for a model that was not."""
+        if chain and not self.card.writes_chains:
+            raise UsageError("this model was trained without chains; search without")
         if self.embeddings is None:
             raise UsageError("nothing is indexed yet; call index(images, folder) first")
         query = QueryText(Path(image), text)
-        encoded = encode_queries(self.model, [query], Pictures(DEFAULT_RECIPE), write_chain=chain)
+        pictures = Pictures(self.card.recipe, blank=self.card.blank == "image")
+        if self.card.blank == "text":
+            query = replace(query, text="")
+        write = self.card.writes_chains if chain is None else chain
+        encoded = encode_queries(self.model, [query], pictures, write_chain=write)
         ((_, scores),) = score_blocks(encoded.vectors, self.embeddings.vectors)
         best = top(scores, min(k, len(self.embeddings.names)))[0]
         hits = tuple(Hit(self.embeddings.names[column], float(scores[0, column])) for column in best)
         return Found(hits, encoded.chains[0])
+
+
+def named_by_stem(images: Sequence[Path]) -> dict[str, Path]:
+    """Image files by their names without ending. Raises `InputError` when two are equal."""
+    named = {path.stem: path for path in images}
+    if len(named) != len(images):
+        twice = next(path for path in images if named[path.stem] != path)
+        raise InputError(f"{twice}: another image has the same name; rename one of them")
+    return named
 
 
 def images_of(folder: Path) -> list[Path]:

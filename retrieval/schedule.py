@@ -58,10 +58,12 @@ class TrainSettings:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
-        for name in ("lambda_txt", "lambda_info"):
+        for name in ("lambda_txt", "lambda_info", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 flag = name.replace("_", "-")
                 raise UsageError(f"{flag} is {getattr(self, name)}; it must be a number from 0")
+        if not self.lambda_info and not (self.chain and self.lambda_txt):
+            raise UsageError("nothing would be trained: no chain's loss and lambda-info 0; give one a weight")
         if self.hard_negatives < 0:
             raise UsageError(f"hard-negatives is {self.hard_negatives}; it must be 0 or more")
         if self.batch < 2 and self.lambda_info:
@@ -77,9 +79,12 @@ class TrainSettings:
             return None
         parts = [part.partition("=") for part in self.weights.split(",")]
         try:
-            return {name.strip(): float(value) for name, _, value in parts}
+            found = {name.strip(): float(value) for name, _, value in parts}
         except ValueError as error:
             raise UsageError(f"weights {self.weights!r} is not like cirr=1,fashioniq=2") from error
+        if len(found) < len(parts) or not all(0 <= value < math.inf for value in found.values()):
+            raise UsageError(f"weights {self.weights!r}: each dataset once, with a number from 0")
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """All settings by name."""

@@ -8,11 +8,12 @@ set, files that are not the manifest's, images that are gone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -21,7 +22,7 @@ from annotate.errors import InputError, UsageError
 from annotate.text import shorten
 from retrieval.conversation import chain_text
 from schemas.answers import Edit
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, PublishedFile
 from schemas.triplet import Dataset
 
 Rows = Literal["train", "annotations"]
@@ -93,24 +94,16 @@ def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train")
     n_rows = sum(file.rows for file in chosen.values())
     if not n_rows:
         raise InputError(f"{out}: no rows in {rows}/; nothing to train on, look into its report.html")
-    for name, file in chosen.items():
-        path = out / name
-        try:
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{shorten(str(path), 200)}: is gone, but the manifest names it; run make annotate again"
-            ) from error
-        if digest != file.sha256:
-            raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
-    files = tuple(out / name for name in sorted(chosen))
+    files = _checked(out, chosen)
     images = _find(manifest, files, image_root)
     return Source(out, manifest, files, n_rows, images)
 
 
 def check_one_kind(sources: Sequence[Source]) -> None:
-    """Raise `UsageError` when sample and user data are mixed (numbers would mean nothing), or recipes."""
+    """Raise `UsageError` when sample and user data are mixed (numbers would mean nothing), or recipes, and
+    when a folder is given twice."""
+    if len({source.out.resolve() for source in sources}) < len(sources):
+        raise UsageError("a folder is given twice; pass each once as --data")
     kinds = {source.manifest.source for source in sources}
     if len(kinds) > 1:
         raise UsageError(
@@ -155,11 +148,9 @@ def _find(manifest: Manifest, files: Sequence[Path], image_root: Path | None) ->
     """Paths of all images that the rows use, per category since an image may lie in its category's folder."""
     by_category: dict[str | None, dict[str, str]] = {}
     for path in files:
-        table = pq.ParquetFile(path)
-        for batch in table.iter_batches(columns=["triplet_id", "category", "reference", "target"]):
-            for row in batch.to_pylist():
-                names = by_category.setdefault(row["category"], {})
-                names[row["reference"]] = names[row["target"]] = row["triplet_id"]
+        for row in read_rows(path, ["triplet_id", "category", "reference", "target"], COLUMNS):
+            names = by_category.setdefault(row["category"], {})
+            names[row["reference"]] = names[row["target"]] = row["triplet_id"]
     root = image_root or Path(manifest.root)
     if not root.is_dir():
         raise InputError(f"{root}: the images' root is gone; pass where it lies now as --image-root")
@@ -176,19 +167,56 @@ def _find(manifest: Manifest, files: Sequence[Path], image_root: Path | None) ->
     return found
 
 
-def gold_chains(out: Path) -> dict[str, str]:
+def gold_chains(out: Path, jobs: Collection[str]) -> dict[str, str]:
     """The teacher's chain of every annotated row of an OUT folder, by triplet id, as the model would write
-    it."""
+    it.
+
+    `jobs` (`annotate.shards.plan.job_digest`) are the queries that are evaluated: an OUT of others is
+    refused, and so is one that is not complete or whose files are not the manifest's.
+    """
     manifest = read_manifest(out)
-    chains: dict[str, str] = {}
-    for name in sorted(manifest.files):
-        if name.startswith("annotations/"):
-            for batch in pq.ParquetFile(out / name).iter_batches(columns=["triplet_id", *CHAIN_COLUMNS]):
-                for row in batch.to_pylist():
-                    chains[row["triplet_id"]] = row_chain(row)
+    if manifest.job not in jobs:
+        raise UsageError(f"--gold {out}: annotates other queries than those that are evaluated")
+    if manifest.status != "complete":
+        raise InputError(f"{out}: its run is incomplete; run the same make annotate again to finish it")
+    chosen = {name: file for name, file in manifest.files.items() if name.startswith("annotations/")}
+    chains = {
+        row["triplet_id"]: row_chain(row)
+        for path in _checked(out, chosen)
+        for row in read_rows(path, ["triplet_id", *CHAIN_COLUMNS])
+    }
     if not chains:
         raise InputError(f"{out}: no annotated rows; annotate the split that is evaluated")
     return chains
+
+
+def read_rows(path: Path, columns: Sequence[str], needed: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Some columns of a Parquet file, row by row. Raises `InputError` where one of them, or of those that
+    are `needed` later, is not there."""
+    try:
+        table = pq.ParquetFile(path)
+        if missing := {*columns, *needed} - set(table.schema_arrow.names):
+            raise InputError(f"{path}: has no column {min(missing)}; run make annotate again")
+        for batch in table.iter_batches(columns=list(columns)):
+            yield from batch.to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read as Parquet; run make annotate again") from error
+
+
+def _checked(out: Path, chosen: Mapping[str, PublishedFile]) -> tuple[Path, ...]:
+    """The paths of an OUT's files in order, each the one that the manifest names, or `InputError`."""
+    for name, file in chosen.items():
+        path = out / name
+        try:
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{shorten(str(path), 200)}: is gone, but the manifest names it; run make annotate again"
+            ) from error
+        if digest != file.sha256:
+            raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
+    return tuple(out / name for name in sorted(chosen))
 
 
 def row_chain(row: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from retrieval.encode import model_key
 from retrieval.evaluate import Choices, EvalSet, Evaluation, chains_of, chance, evaluate, with_chains_only
 from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
-from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank
+from retrieval.rates import choose_rate, held_out, kept, mean_reciprocal_rank
 from retrieval.results import write_results
 from retrieval.schedule import Blank, TrainSettings
 from retrieval.sights import KeptSights
@@ -74,6 +74,7 @@ class Study:
     seeds: tuple[int, ...]
     out: Path
     device: torch.device
+    checkpoint_activations: bool = False
     max_tokens: int = 512
 
 
@@ -108,11 +109,11 @@ def _rows(
     study: Study, done: list[Measured], say: Callable[[str], None]
 ) -> dict[str, Callable[[], list[Measured]]]:
     """Every row by name; the last ones look at what is `done` by then."""
-    kept = KeptSights()
+    seen = KeptSights()
     rows: dict[str, Callable[[], list[Measured]]] = {"chance": partial(_chance, study)}
     for variant in (OURS, *SHORTCUTS, *(ABLATIONS if study.ablations else ())):
         for seed in study.seeds:
-            rows[f"{variant.label}, seed {seed}"] = partial(_trained, study, variant, seed, kept, say)
+            rows[f"{variant.label}, seed {seed}"] = partial(_trained, study, variant, seed, seen, say)
     if study.ablations:
         rows["zero-shot"] = partial(_zero_shot, study, done)
     return rows
@@ -127,12 +128,12 @@ def _chance(study: Study) -> list[Measured]:
 
 
 def _trained(
-    study: Study, variant: Variant, seed: int, kept: KeptSights, say: Callable[[str], None]
+    study: Study, variant: Variant, seed: int, seen: KeptSights, say: Callable[[str], None]
 ) -> list[Measured]:
     """Train one row (or find it trained), then measure it; ours also with the teacher's chains."""
     folder = _folder(study, variant, seed)
-    rate = _rate(study, variant, kept, say)
-    data = _train(study, variant, rate, seed, folder, kept, say)
+    rate = _rate(study, variant, seen, say)
+    data = _train(study, variant, rate, seed, folder, seen, say)
     origin = Origin(seed, data, checkpoint.read_card(folder / "model").weights_sha256, rate)
     lines = []
     for sets in study.eval_sets:
@@ -154,31 +155,40 @@ def _folder(study: Study, variant: Variant, seed: int) -> Path:
     return study.out / "runs" / f"{variant.label.replace(' ', '-')}-seed{seed}"
 
 
-def _rate(study: Study, variant: Variant, kept: KeptSights, say: Callable[[str], None]) -> float:
+def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str], None]) -> float:
     """The row's learning rate: from the grid by the first seed, on rows held out of train."""
-    place = study.out / "rates" / f"{variant.label.replace(' ', '-')}-{study.rate_steps}-steps"
+    place = study.out / "rates" / variant.label.replace(" ", "-")
     seed = study.seeds[0]
 
     def trial(rate: float) -> float:
         say(f"-- learning rate {rate:g}, on nine tenths of the rows")
         folder = place / f"{rate:g}"
-        _train(study, variant, rate, seed, folder, kept, say, trial_steps=study.rate_steps)
-        model, card = checkpoint.load(folder / "model", study.device, study.base)
-        parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
-        found = mean_reciprocal_rank(
-            model,
-            card,
-            parts,
-            folder / "embeddings",
-            chain=variant.chain,
-            blank=variant.blank,
-            recipe=str(card.about["recipe"]),
-            max_tokens=study.max_tokens,
-        )
+        try:
+            _train(study, variant, rate, seed, folder, seen, say, trial_steps=study.rate_steps)
+        except train.Diverged as error:
+            say(f"-- learning rate {rate:g} is none: {error}")
+            return 0.0
+        found = kept(folder / "held-out.json", partial(_held_out_rank, study, variant, folder))
         say(f"-- learning rate {rate:g}: mean reciprocal rank {found:.3f} on the held-out tenth")
         return found
 
-    return choose_rate(study.rates, trial, place / "rates.json")
+    return choose_rate(study.rates, trial)
+
+
+def _held_out_rank(study: Study, variant: Variant, folder: Path) -> float:
+    """Mean reciprocal rank of a trial's model on the rows that it has not seen."""
+    model, card = checkpoint.load(folder / "model", study.device, study.base)
+    parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
+    return mean_reciprocal_rank(
+        model,
+        card,
+        parts,
+        folder / "embeddings",
+        chain=variant.chain,
+        blank=variant.blank,
+        recipe=card.recipe,
+        max_tokens=study.max_tokens,
+    )
 
 
 def _train(
@@ -187,7 +197,7 @@ def _train(
     rate: float,
     seed: int,
     folder: Path,
-    kept: KeptSights,
+    seen: KeptSights,
     say: Callable[[str], None],
     trial_steps: int | None = None,
 ) -> str:
@@ -205,7 +215,9 @@ def _train(
     )
     sources = [open_source(out, study.image_root, variant.rows) for out in study.data]
     model = CirModel(study.base, dataclasses.replace(study.model, init_seed=seed), study.device)
-    train.train(model, study.base, sources, settings, folder, say, kept)
+    if study.checkpoint_activations:
+        model.checkpoint_activations()
+    train.train(model, study.base, sources, settings, folder, say, seen)
     return data_digest(sources)
 
 
@@ -223,7 +235,7 @@ def _measure(
             folder / "embeddings" / "-".join(filter(None, (each.dataset, each.category))),
             gold=study.gold,
             blank=variant.blank,
-            recipe=str(card.about["recipe"]),
+            recipe=card.recipe,
             max_tokens=study.max_tokens,
             say=say,
         )
@@ -260,6 +272,7 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
 
 
 def _publish_model(trained: Path, folder: Path) -> None:
+    checkpoint.only_ours(folder, checkpoint.CARD)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(trained, temporary)

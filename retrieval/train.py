@@ -7,6 +7,7 @@ optimiser's moments) and, at the end, `model/`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -37,6 +38,10 @@ from retrieval.training_state import cut_metrics, resume, save_state
 METRICS = "metrics.jsonl"
 
 
+class Diverged(RunIncomplete):
+    """A loss that is no number: this run ends nowhere."""
+
+
 def train(
     model: CirModel,
     base: str | Path,
@@ -50,15 +55,20 @@ def train(
 
     `kept`: what earlier runs with the same base and images saw.
 
-    Raises `OutputError` when OUT holds another run, `RunIncomplete` when the loss is no number (with the
-    batch's ids), `InputError` for an image that has changed.
+    Raises `OutputError` when OUT holds another run, `Diverged` when the loss is no number (with the batch's
+    ids), `InputError` for an image that has changed.
     """
     identity = {
+        "model": dataclasses.asdict(model.settings),
         "train": settings.as_json(),
         "data": data_digest(sources),
         "base": checkpoint.base_digest(base),
     }
+    if distributed.rank():
+        say = _silence
     _claim(out, identity)
+    for folder in ("model", "state"):
+        checkpoint.only_ours(out / folder, checkpoint.CARD)
     if (out / "model" / checkpoint.CARD).is_file():
         say(f"{out / 'model'} is finished already")
         return out / "model"
@@ -153,17 +163,18 @@ def train_step(
     loss = weight_text * nll + weight_contrast * contrastive
     if not math.isfinite(loss) or not math.isfinite(norm):
         ids = " ".join(example.triplet_id for example in batch)
-        raise RunIncomplete(
+        raise Diverged(
             f"step {step}: loss {loss}, gradient norm {norm}; lower the learning rate; batch: {ids}"
         )
     optimiser.step()
+    model.temperature.keep_in_range()
     return {
         "loss": loss,
         "contrastive": contrastive,
         "chain": nll,
         "gradient_norm": norm,
         "learning_rate": optimiser.param_groups[0]["lr"],
-        "temperature": 1 / float(model.temperature().detach()),
+        "temperature": math.exp(-float(model.temperature.log_scale.detach())),
     }
 
 

@@ -82,6 +82,21 @@ def test_an_unknown_variable_stops_before_anything_starts(given: str, words: str
     assert words in stopped.stderr and len(stopped.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("DATASET=cirr", "DATASET means nothing to train-eval, which takes DATA "),
+        ("SEED=3", "SEED means nothing to train-eval"),
+        ("RUNNER=locl", "RUNNER is local or prefect, not locl"),
+    ],
+)
+def test_a_setting_of_annotate_does_not_start_a_study(given: str, words: str) -> None:
+    stopped = make("-n", "train-eval", given)
+    assert stopped.returncode == 2 and stopped.stdout == ""
+    assert words in stopped.stderr and len(stopped.stderr.splitlines()) == 1
+    assert make("-n", "train-eval", "SEEDS=0,1", "ABLATIONS=0", "RUNNER=local").returncode == 0
+
+
 def test_every_variable_that_a_recipe_reads_may_be_given() -> None:
     makefile = (ROOT / "Makefile").read_text()
     recipes = makefile[makefile.index("\nsetup:") :]

@@ -174,8 +174,11 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
     }
     assert found["ours with chain", "gold"]["n_queries"] == 5 and len(rows) == 1 + 2 * 7 + 3
     for label in ("ours with chain", "image only"):
-        place = tmp_path / "table" / "rates" / f"{label.replace(' ', '-')}-1-steps"
-        tried = json.loads((place / "rates.json").read_text())
+        place = tmp_path / "table" / "rates" / label.replace(" ", "-")
+        tried = {
+            rate: json.loads((place / rate / "held-out.json").read_text())["mean_reciprocal_rank"]
+            for rate in ("0.0001", "0.001")
+        }
         assert len((place / "0.001" / "metrics.jsonl").read_text().splitlines()) == 1, "a step of a trial"
         chain = "generated" if label.startswith("ours") else "none"
         assert found[label, chain]["learning_rate"] == float(max(sorted(tried), key=lambda rate: tried[rate]))
@@ -204,6 +207,25 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
         (["train-eval", "--data", "{world}/out", "--eval-root", "{tmp}"], "holds none of fashioniq"),
         (["train-eval", "--data", "{world}/out", "--seeds", "x"], "is no list of numbers"),
         (["train-eval", "--data", "{world}/out", "--rates", "fast"], "is no list of numbers"),
+        (["train-eval", "--data", "{world}/out", "--rates", "inf"], "different numbers above 0"),
+        (["train-eval", "--data", "{world}/out", "--rates", ""], "is no list of numbers"),
+        (["train-eval", "--data", "{world}/out", "--seeds", "0,0"], "different numbers from 0"),
+        (["train-eval", "--data", "{world}/out", "--data", "{world}/out"], "a folder is given twice"),
+        (["train", "--data", "{world}/out", "--lora-rank", "0"], "lora-rank is 0"),
+        (
+            [
+                "evaluate",
+                "--model",
+                "{tmp}",
+                "--dataset",
+                "cirr",
+                "--root",
+                "{world}/cirr",
+                "--caption-mode",
+                "val",
+            ],
+            "--caption-mode is a choice of fashioniq only",
+        ),
         (["encode", "--model", "{tmp}", "--images", "{world}/cirr/dev", "--out", "{tmp}/i"], "no checkpoint"),
         (["encode", "--model", "{tmp}", "--images", "{tmp}", "--out", "{tmp}/i"], "no .png or .jpg files"),
         (["evaluate", "--model", "{tmp}", "--dataset", "circo", "--root", "{world}/cirr"], "is not CIRCO"),
@@ -243,6 +265,13 @@ def test_a_gpu_that_is_absent_is_refused(
 ) -> None:
     assert main(["train", "--data", str(world / "out"), "--out", str(tmp_path), "--device", "cuda"]) == 2
     assert "there is no GPU here" in capsys.readouterr().err
+
+
+def test_the_table_takes_no_flag_that_its_rows_would_ignore(capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("--seed=7", "--no-chain", "--blank=text", "--shuffle-chains", "--hold-out", "--init-seed=1"):
+        with pytest.raises(SystemExit):
+            parser().parse_args(["train-eval", flag])
+    assert "unrecognized arguments: --init-seed=1" in capsys.readouterr().err
 
 
 def test_every_option_of_every_command_has_a_help_line_of_its_own() -> None:

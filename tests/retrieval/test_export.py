@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from annotate.errors import UsageError
+from annotate.errors import OutputError, UsageError
 from retrieval import checkpoint
 from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.export import export
@@ -53,6 +53,24 @@ def test_plain_transformers_gives_the_vectors_of_the_exported_model(
     assert (1 - cosines).abs().max() < 2e-6
     assert (1 - torch.nn.functional.cosine_similarity(ours[:1], ours[1:])).item() > 1e-4
     assert EMB in (folder / "README.md").read_text()
+
+
+def test_only_an_export_is_replaced_by_an_export(tmp_path: Path) -> None:
+    base = tiny_models.idefics(tmp_path / "base")
+    model = CirModel(base, ModelSettings(lora_rank=2), CPU)
+    checkpoint.save(model, base, tmp_path / "checkpoint")
+    card = checkpoint.read_card(tmp_path / "checkpoint")
+    mine = tmp_path / "mine" / "thesis.tex"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    for folder in (mine.parent, mine, tmp_path / "checkpoint"):
+        with pytest.raises(OutputError, match="holds something else, which would be lost"):
+            export(model, card, folder)
+    with pytest.raises(OutputError, match="holds something else"):
+        checkpoint.save(model, base, mine.parent)
+    assert mine.read_text() == "years of work" and checkpoint.read_card(tmp_path / "checkpoint") == card
+    for _ in range(2):
+        assert export(model, card, tmp_path / "export") == tmp_path / "export"
 
 
 def test_a_model_with_a_projection_is_not_exported(tmp_path: Path) -> None:

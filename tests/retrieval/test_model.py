@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
@@ -54,6 +56,40 @@ def test_a_vector_does_not_depend_on_its_batch_and_a_modification_holds_no_speci
             torch.testing.assert_close(together[index], alone, atol=1e-5, rtol=1e-4)
     assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     assert (together[0] - together[2]).abs().max() > 1e-3
+
+
+def test_writing_is_greedy_whatever_the_base_would_like(base: Path, tmp_path: Path) -> None:
+    """Qwen's folders come with a repetition penalty: it would punish copying, which chains are made of."""
+    shutil.copytree(base, tmp_path / "base")
+    model = CirModel(base, ModelSettings(), CPU).eval()
+    plain = model.write_chains(turns(model), 12)
+    (tmp_path / "base" / "generation_config.json").write_text('{"repetition_penalty": 3.0, "top_k": 1}')
+    changed = CirModel(tmp_path / "base", ModelSettings(), CPU).eval()
+    assert changed.write_chains(turns(changed), 12) == plain
+
+
+def test_a_base_that_lacks_weights_or_has_broken_ones_is_refused(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    file = tmp_path / "base" / "model.safetensors"
+    weights = load_file(file)
+    gone = next(name for name in sorted(weights) if "layers.0" in name)
+    save_file({n: w for n, w in weights.items() if n != gone}, file, {"format": "pt"})
+    with pytest.raises(UsageError, match=r"its weights lack .*layers\.0"):
+        CirModel(tmp_path / "base", ModelSettings(), CPU)
+    file.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="its weights cannot be loaded"):
+        CirModel(tmp_path / "base", ModelSettings(), CPU)
+
+
+def test_large_weights_of_equal_shape_are_told_apart(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "WHOLE_FILE_BYTES", 10_000)
+    shutil.copytree(base, tmp_path / "base")
+    assert checkpoint.base_digest(tmp_path / "base") == checkpoint.base_digest(base)
+    file = tmp_path / "base" / "model.safetensors"
+    save_file({n: w + 1 for n, w in load_file(file).items()}, file, {"format": "pt"})
+    assert checkpoint.base_digest(tmp_path / "base") != checkpoint.base_digest(base)
 
 
 def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: Path) -> None:

@@ -80,6 +80,7 @@ def test_temperature_is_learned_or_fixed_and_never_below_its_floor() -> None:
     assert learned.log_scale.requires_grad and not fixed.log_scale.requires_grad
     with torch.no_grad():
         learned.log_scale.fill_(50.0)
+    learned.keep_in_range()
     assert learned().item() == pytest.approx(100.0, rel=1e-5)
     with pytest.raises(UsageError, match=r"temperature 0\.001 is below"):
         Temperature(0.001)

@@ -9,7 +9,7 @@ import pytest
 
 from annotate.errors import InputError
 from retrieval.data import examples, is_held_out
-from retrieval.rates import choose_rate, held_out
+from retrieval.rates import choose_rate, held_out, kept
 from retrieval.sources import Source, open_source
 from tests.retrieval import tiny_world
 
@@ -44,15 +44,25 @@ def test_without_held_out_rows_no_rate_can_be_chosen(tmp_path: Path) -> None:
         held_out(open_source(tiny_world.published(tmp_path / "out", root, rows=4)))
 
 
-def test_the_best_rate_is_chosen_the_smaller_of_equals_and_not_tried_again(tmp_path: Path) -> None:
+def test_data_that_is_held_out_as_a_whole_ends_the_stream(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.data.is_held_out", lambda reference: True)
+    with pytest.raises(InputError, match="every reference is held out"):
+        next(examples([source], seed=0, hold_out=True))
+
+
+def test_the_best_rate_is_chosen_the_smaller_of_equals_and_no_trial_is_measured_twice(
+    tmp_path: Path,
+) -> None:
     tried: list[float] = []
 
     def trial(rate: float) -> float:
         tried.append(rate)
-        return {1e-4: 0.2, 5e-4: 0.5, 1e-3: 0.5}[rate]
+        return {1e-3: 0.2, 5e-4: 0.4, 1e-4: 0.4}[rate]
 
-    note = tmp_path / "rates.json"
-    assert choose_rate([1e-3, 5e-4, 1e-4], trial, note) == 5e-4
-    assert choose_rate([1e-3, 5e-4, 1e-4], trial, note) == 5e-4
-    assert tried == [1e-3, 5e-4, 1e-4]
-    assert choose_rate([0.3], trial, note) == 0.3, "one rate needs no trial"
+    assert choose_rate([1e-3, 5e-4, 1e-4], trial) == 1e-4
+    assert choose_rate([0.3], trial) == 0.3, "one rate needs no trial"
+    note = tmp_path / "held-out.json"
+    assert [kept(note, lambda: trial(5e-4)) for _ in range(2)] == [0.4, 0.4]
+    assert tried == [1e-3, 5e-4, 1e-4, 5e-4]

@@ -6,12 +6,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from annotate.errors import InputError, OutputError, RunIncomplete
+from annotate.errors import InputError, OutputError, RunIncomplete, UsageError
 from retrieval import checkpoint, train
 from retrieval.encode import encode_images, model_key, read_embeddings
 from retrieval.evaluate import Choices, chance, evaluate, open_eval_sets
@@ -103,6 +104,32 @@ def test_gradcache_and_plain_steps_give_the_same_curve(
         assert one == pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.parametrize("other", [{"temperature": 0.07}, {"projection": 4}, {"init_seed": 1}])
+def test_a_folder_of_another_models_settings_is_refused(
+    base: Path, sources: list[Source], whole: Path, other: dict[str, Any]
+) -> None:
+    model = CirModel(base, dataclasses.replace(MODEL, **other), CPU)
+    with pytest.raises(OutputError, match="holds another training run"):
+        train.train(model, base, sources, SETTINGS, whole, say=lambda line: None)
+
+
+def test_other_files_in_the_place_of_the_model_are_left_alone(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.pt").touch()
+    with pytest.raises(OutputError, match="holds something else"):
+        run(base, sources, tmp_path)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine.pt"]
+
+
+def test_a_rate_that_is_far_too_high_diverges_and_says_so(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    with pytest.raises(train.Diverged, match=r"step 1: loss .*; lower the learning rate; batch: cirr/train/"):
+        run(base, sources, tmp_path, dataclasses.replace(SETTINGS, learning_rate=1e30, warmup=0))
+
+
 def test_two_stages_train_the_chain_first_and_the_contrast_after(
     base: Path, sources: list[Source], tmp_path: Path
 ) -> None:
@@ -140,6 +167,20 @@ def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
     assert loss_weights(TrainSettings(chain=False), 0) == (0.0, 1.0)
     assert loss_weights(TrainSettings(chain=False, stages="two"), 0) == (0.0, 1.0)
     assert loss_weights(TrainSettings(lambda_info=0), 7) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"weights": "cirr=nan"}, "each dataset once, with a number from 0"),
+        ({"weights": "cirr=1,cirr=2"}, "each dataset once"),
+        ({"weight_decay": -1.0}, "weight-decay is -1.0"),
+        ({"chain": False, "lambda_info": 0.0}, "nothing would be trained"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        TrainSettings(**settings)
 
 
 def test_a_trained_model_is_evaluated_on_cirr_and_fashioniq_with_and_without_written_chains(

@@ -1,0 +1,116 @@
+"""`Retriever` for users, and the same model asked through the commands: always as it was trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from annotate.errors import InputError, UsageError
+from retrieval import checkpoint, train
+from retrieval.__main__ import main
+from retrieval.encode import read_embeddings
+from retrieval.model import CirModel, ModelSettings
+from retrieval.retriever import Retriever, images_of
+from retrieval.schedule import TrainSettings
+from retrieval.sources import open_source
+from tests.retrieval import tiny_models, tiny_world
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cirr/ and three trained models: chain/, plain/ (no chain) and blind/ (no chain, image blanked)."""
+    folder = tmp_path_factory.mktemp("world")
+    base = tiny_models.idefics(folder / "base")
+    root = tiny_world.cirr(folder / "cirr", "train")
+    tiny_world.cirr(folder / "cirr", "val")
+    sources = [open_source(tiny_world.published(folder / "out", root, image_recipe="fit32-q90-v1"))]
+    settings = TrainSettings(steps=1, batch=4)
+    for name, changes in (
+        ("chain", {}),
+        ("plain", {"chain": False}),
+        ("blind", {"chain": False, "blank": "image"}),
+    ):
+        model = CirModel(base, ModelSettings(lora_rank=2), CPU)
+        chosen = dataclasses.replace(settings, **changes)
+        train.train(model, base, sources, chosen, folder / name, say=lambda line: None)
+    return folder
+
+
+def test_images_are_indexed_and_searched_with_or_without_a_folder(world: Path, tmp_path: Path) -> None:
+    images = images_of(world / "cirr" / "dev")
+    retriever = Retriever.load(world / "chain" / "model", device="cpu")
+    with pytest.raises(UsageError, match="nothing is indexed yet"):
+        retriever.search(images[0], "is red")
+    found = retriever.index(images).search(images[0], "is red", k=3, chain=False)
+    kept = retriever.index(images, tmp_path).search(images[0], "is red", k=3, chain=False)
+    assert found == kept and len(found.hits) == 3 and found.chain is None
+    again = Retriever.load(world / "chain" / "model", device="cpu").open_index(tmp_path)
+    assert again.search(images[0], "is red", k=3, chain=False) == kept
+    with pytest.raises(InputError, match="another image has the same name"):
+        retriever.index([images[0], tmp_path / images[0].name])
+
+
+def test_a_model_is_asked_as_it_was_trained(world: Path) -> None:
+    images = images_of(world / "cirr" / "dev")
+    plain = Retriever.load(world / "plain" / "model", device="cpu").index(images)
+    assert plain.search(images[0], "is red").chain is None
+    with pytest.raises(UsageError, match="was trained without chains"):
+        plain.search(images[0], "is red", chain=True)
+    blind = Retriever.load(world / "blind" / "model", device="cpu").index(images)
+    assert blind.search(images[0], "is red") == blind.search(images[1], "is red"), "it sees no reference"
+    assert plain.search(images[0], "is red") != plain.search(images[1], "is red")
+
+
+def test_evaluate_and_explain_agree_on_a_model_trained_with_a_blank_input(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--model", str(world / "blind" / "model"), "--dataset", "cirr", "--root", str(world / "cirr")]
+    lines = []
+    for command in ("evaluate", "explain"):
+        assert main([command, *asked, "--device", "cpu", "--out", str(tmp_path / command)]) == 0
+        lines.append(capsys.readouterr().out.splitlines()[0])
+        assert main([command, *asked, "--device", "cpu", "--chain", "generated"]) == 2
+        assert "was trained without chains; pass --chain none" in capsys.readouterr().err
+    assert lines[0] == lines[1]
+
+
+def test_vectors_of_encode_are_those_of_evaluate(world: Path, tmp_path: Path) -> None:
+    """Both take the image recipe of the model's card, here another one than the default."""
+    model = str(world / "chain" / "model")
+    out = ["--device", "cpu", "--out", str(tmp_path / "e")]
+    assert checkpoint.read_card(Path(model)).recipe == "fit32-q90-v1"
+    assert main(["encode", "--model", model, "--images", str(world / "cirr" / "dev"), *out]) == 0
+    asked = ["--dataset", "cirr", "--root", str(world / "cirr"), "--chain", "none"]
+    assert main(["evaluate", "--model", model, *asked, "--device", "cpu", "--out", str(tmp_path)]) == 0
+    encoded, evaluated = (read_embeddings(tmp_path / folder) for folder in ("e", "embeddings"))
+    assert set(encoded.names) == {path.stem for path in images_of(world / "cirr" / "dev")}
+    order = [encoded.names.index(name) for name in evaluated.names]
+    np.testing.assert_allclose(encoded.vectors[order], evaluated.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": "incomplete"}, "its run is incomplete"),
+        ({"job": "another"}, "annotates other queries than those that are evaluated"),
+    ],
+)
+def test_gold_chains_of_other_queries_or_of_half_a_run_are_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], words: str
+) -> None:
+    gold = tiny_world.annotated(tmp_path / "gold", world / "cirr", "val", rows=5)
+    manifest = json.loads((gold / "manifest.json").read_text())
+    (gold / "manifest.json").write_text(json.dumps(manifest | changes))
+    asked = ["evaluate", "--model", str(world / "chain" / "model"), "--dataset", "cirr", "--device", "cpu"]
+    asked += ["--root", str(world / "cirr"), "--chain", "gold", "--gold", str(gold), "--out", str(tmp_path)]
+    capsys.readouterr()
+    assert main(asked) == 2
+    assert words in capsys.readouterr().err
