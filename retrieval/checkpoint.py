@@ -62,6 +62,11 @@ class Card(BaseModel):
         return int(self._train.get("seed", 0))
 
     @property
+    def learning_rate(self) -> float | None:
+        """Its highest one."""
+        return cast(float | None, self._train.get("learning_rate"))
+
+    @property
     def recipe(self) -> str:
         """The recipe of the images that it was trained on."""
         return str(self.about.get("recipe", DEFAULT_RECIPE))

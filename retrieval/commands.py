@@ -212,7 +212,9 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         chain=chain,
         seed=card.seed,
         data_digest=str(card.about.get("data", "")),
+        eval_digest=" ".join(each.digest[:16] for each in eval_sets),
         model_digest=card.weights_sha256,
+        learning_rate=card.learning_rate,
         ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
         ms_writing=1000 * writing / count,
     )

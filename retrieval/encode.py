@@ -2,8 +2,8 @@
 images' bytes.
 
 A part that is there already, for the same model and the same images, is read instead of computed: so an
-interrupted run goes on, and evaluation is a replay. Parts are safetensors; a gallery of 123,403 images is
-121 of them.
+interrupted run goes on, and evaluation is a replay, for queries and their written chains are kept too. Parts
+are safetensors; a gallery of 123,403 images is 121 of them.
 """
 
 from __future__ import annotations
@@ -173,6 +173,25 @@ def encode_queries(
         embedding += time.monotonic() - began
         say(f"queries {rows.stop}/{len(queries)}  {(writing + embedding) / rows.stop * 1000:.0f} ms each")
     return EncodedQueries(np.concatenate(blocks), tuple(chains), writing, embedding)
+
+
+def replayed(file: Path, make: Callable[[], EncodedQueries]) -> EncodedQueries:
+    """The queries that `file` holds, whole; else `make` encodes them and they are kept there."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            facts = opened.metadata()
+            chains, seconds = json.loads(facts["chains"]), json.loads(facts["seconds"])
+            return EncodedQueries(opened.get_tensor("vectors"), tuple(chains), *seconds)
+    except (SafetensorError, OSError):
+        pass
+    found = make()
+    facts = {
+        "chains": json.dumps(found.chains),
+        "seconds": json.dumps([found.writing_seconds, found.embedding_seconds]),
+    }
+    with atomic_path(file) as temporary:
+        save_file({"vectors": found.vectors}, temporary, facts)
+    return found
 
 
 def _embed_files(model: ImageEncoder, paths: Sequence[Path], pictures: Pictures, batch: int) -> Scores:

@@ -4,6 +4,7 @@ cost."""
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from annotate.datasets.roots import check_root, looks_like
 from annotate.errors import InputError, UsageError
 from annotate.shards.plan import job_digest
 from retrieval.conversation import ChainMode
-from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries
+from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries, replayed
 from retrieval.generator import Generator
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
@@ -108,14 +109,21 @@ def evaluate(
     images = encode_images(model, key, gallery, folder, pictures, batch, say=say)
     texts, spread = query_texts(eval_set, choices, gold if chain == "gold" else None, blank)
     references = Pictures(recipe, blank=True) if blank == "image" else pictures
-    writing, written_here = 0.0, chain == "generated"
-    if written_here and generator is not None:
+
+    def encode() -> EncodedQueries:
+        if chain != "generated" or generator is None:
+            return encode_queries(model, texts, references, chain == "generated", batch, max_tokens, say)
         began = time.monotonic()
         chains = generator.write([(q.reference, q.text) for q in texts], recipe, max_tokens, say)
-        writing, written_here = time.monotonic() - began, False
-        texts = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
-    queries = encode_queries(model, texts, references, written_here, batch, max_tokens, say)
-    queries = replace(queries, writing_seconds=queries.writing_seconds + writing)
+        writing = time.monotonic() - began
+        told = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
+        return replace(encode_queries(model, told, references, False, batch), writing_seconds=writing)
+
+    asked = [f"{references.digest(q.reference)} {json.dumps([q.text, q.chain])}" for q in texts]
+    server = "" if generator is None else f"{generator.url} {generator.model}"
+    parts = [key, recipe, blank, chain, str(max_tokens), server, *asked]
+    name = f"queries-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
+    queries = replayed(folder / name, encode)
     return score(eval_set, choices, queries, spread, images.vectors)
 
 

@@ -88,12 +88,16 @@ def markdown(rows: Sequence[TableRow]) -> str:
     for key in dict.fromkeys(_key(row) for row in rows):
         mine = [row for row in rows if _key(row) == key]
         columns = _columns(mine[0])
+        names = " | ".join(
+            ("model", "chain", "seed", "rate", "data", *columns, "ms a query (writing the chain)")
+        )
         lines = [
             key,
+            f"evaluated annotations {mine[0].eval_digest}",
             "",
-            f"| model | chain | seed | {' | '.join(columns)} | ms a query (writing the chain) |",
+            f"| {names} |",
         ]
-        lines.append("|---" * (len(columns) + 4) + "|")
+        lines.append("|---" * (len(columns) + 6) + "|")
         for label, chain in dict.fromkeys((row.label, row.chain) for row in mine):
             lines.append(_line([row for row in mine if (row.label, row.chain) == (label, chain)]))
         blocks.append("\n".join(lines))
@@ -113,7 +117,19 @@ def _line(seeds: Sequence[TableRow]) -> str:
     if asked:
         whole = sum(row.ms_per_query or 0 for row in asked) / len(asked)
         cost = f"{whole:.0f} ({sum(row.ms_writing or 0 for row in asked) / len(asked):.0f})"
-    return f"| {seeds[0].label} | {seeds[0].chain} | {trained} | {' | '.join(numbers)} | {cost} |"
+    made = (
+        seeds[0].label,
+        seeds[0].chain,
+        trained,
+        _each(seeds, "learning_rate"),
+        _each(seeds, "data_digest"),
+    )
+    return f"| {' | '.join(made)} | {' | '.join(numbers)} | {cost} |"
+
+
+def _each(seeds: Sequence[TableRow], name: str) -> str:
+    """What the seeds of a row share, of a digest the beginning; empty where nothing was trained."""
+    return ", ".join(dict.fromkeys(str(found)[:12] for row in seeds if (found := getattr(row, name))))
 
 
 def _compared(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,7 +1,7 @@
 """Training, read from top to bottom: next batch, two losses, one optimiser step, metrics, checkpoint.
 
 A run is a function of its settings: killed and started again, it goes on at the exact example with the exact
-state and writes the same loss curve. OUT holds `metrics.jsonl`, `state/` (the last checkpoint with the
+state and writes the same loss curve. OUT holds `metrics.jsonl`, `state-<step>/` (the last checkpoint with the
 optimiser's moments) and, at the end, `model/`.
 """
 
@@ -67,8 +67,7 @@ def train(
     if distributed.rank():
         say = _silence
     _claim(out, identity)
-    for folder in ("model", "state"):
-        checkpoint.only_ours(out / folder, checkpoint.CARD)
+    checkpoint.only_ours(out / "model", checkpoint.CARD)
     if (out / "model" / checkpoint.CARD).is_file():
         say(f"{out / 'model'} is finished already")
         return out / "model"

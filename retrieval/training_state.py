@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ def save_state(
         for kind in MOMENT_KINDS
         if parameter in optimiser.state
     }
-    # moments first and named by step; the checkpoint's card, replaced in one go, says which belong to it
+    # moments first; each state has a name of its own, so that at any moment a whole one is there
     with atomic_path(out / f"{done}-{MOMENTS}") as temporary:
         save_file(moments, temporary)
-    checkpoint.save(model, base, out / "state", {"done": done})
+    checkpoint.save(model, base, out / f"state-{done}", {"done": done})
+    for step, folder in _states(out):
+        if step != done:
+            shutil.rmtree(folder)
     for old in out.glob(f"*-{MOMENTS}"):
         if old.name != f"{done}-{MOMENTS}":
             old.unlink()
@@ -50,10 +54,12 @@ def resume(
     say: Callable[[str], None],
 ) -> int:
     """Load the last state; the number of steps that it has done."""
-    if not (out / "state" / checkpoint.CARD).is_file():
+    states = _states(out)
+    if not states:
         return 0
-    done = int(checkpoint.read_card(out / "state").about["done"])
-    checkpoint.load_into(model, out / "state")
+    done, folder = states[-1]
+    checkpoint.read_card(folder)
+    checkpoint.load_into(model, folder)
     moments = load_file(out / f"{done}-{MOMENTS}")
     for name, parameter in named.items():
         if f"step/{name}" in moments:
@@ -80,3 +86,9 @@ def cut_metrics(path: Path, start: int) -> list[dict[str, Any]]:
     if distributed.rank() == 0 and lines:
         write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
+
+
+def _states(out: Path) -> list[tuple[int, Path]]:
+    """The steps and folders of the states that are there, the oldest first."""
+    found = [path for path in out.glob("state-*") if (path / checkpoint.CARD).is_file()]
+    return sorted((int(path.name.removeprefix("state-")), path) for path in found)

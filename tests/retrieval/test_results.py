@@ -40,7 +40,10 @@ def test_fashioniq_has_a_column_a_category_and_the_mean_under_its_protocol_and_c
     table = markdown([row("one", (1, 20, 55)), row("two", (1, 1, 1))])
     assert table.count("fashioniq/val/dress(gallery=original, exclude_reference=false") == 1
     assert "queries 1/1; gallery 60/60" in table
-    assert "| one | none | 3 | 100.00 | 100.00 | 0.00 | 100.00 | 0.00 | 0.00 | 33.33 | 66.67 |  |" in table
+    assert (
+        "| one | none | 3 |  | d | 100.00 | 100.00 | 0.00 | 100.00 | 0.00 | 0.00 | 33.33 | 66.67 |  |"
+        in table
+    )
 
 
 def test_rows_of_different_protocols_stand_in_different_blocks() -> None:

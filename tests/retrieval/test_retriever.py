@@ -114,3 +114,22 @@ def test_gold_chains_of_other_queries_or_of_half_a_run_are_refused(
     capsys.readouterr()
     assert main(asked) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_evaluation_is_a_replay_of_what_was_written_and_embedded(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["evaluate", "--model", str(world / "chain" / "model"), "--dataset", "cirr", "--device", "cpu"]
+    asked += ["--root", str(world / "cirr"), "--max-tokens", "3", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    first = (capsys.readouterr().out, (tmp_path / "results.json").read_text())
+
+    def again(*_: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(CirModel, "forward", again)
+    monkeypatch.setattr(CirModel, "write_chains", again)
+    assert main(asked) == 0
+    assert (capsys.readouterr().out, (tmp_path / "results.json").read_text()) == first
+    with pytest.raises(AssertionError, match="asked again"):
+        main([*asked, "--max-tokens", "4"])

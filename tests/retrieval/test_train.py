@@ -94,6 +94,26 @@ def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
         run(base, sources, tmp_path / "killed", dataclasses.replace(SETTINGS, seed=1))
 
 
+def test_a_kill_while_a_state_is_written_leaves_the_one_before(
+    base: Path, sources: list[Source], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoint.replace_folder
+
+    def killed(temporary: Path, folder: Path) -> None:
+        if folder.name == "state-4":
+            raise KeyboardInterrupt
+        real(temporary, folder)
+
+    monkeypatch.setattr(checkpoint, "replace_folder", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(base, sources, tmp_path)
+    monkeypatch.undo()
+    lines: list[str] = []
+    train.train(CirModel(base, MODEL, CPU), base, sources, SETTINGS, tmp_path, say=lines.append)
+    assert lines[0] == "going on at step 2" and curve(tmp_path) == curve(whole)
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-4"], "older ones are removed"
+
+
 def test_gradcache_and_plain_steps_give_the_same_curve(
     base: Path, sources: list[Source], tmp_path: Path
 ) -> None:
