@@ -149,6 +149,21 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(function="evaluate")
 
+    submit = commands.add_parser(
+        "submit", allow_abbrev=False, help="files for the servers of CIRR test1 and CIRCO test"
+    )
+    _add_model(submit)
+    _add_queries(submit, ("cirr", "circo"))
+    submit.add_argument(
+        "--chain",
+        choices=("none", "generated"),
+        help="what stands before the embedding: nothing, or the model's own chain [as it was trained]",
+    )
+    submit.add_argument(
+        "--out", type=usable_path, default=OUTPUTS / "submit", help="folder of the files [outputs/submit]"
+    )
+    submit.set_defaults(function="submit")
+
     search = commands.add_parser(
         "search", allow_abbrev=False, help="find images for a picture and a modification"
     )
@@ -231,13 +246,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=_positive, default=32, help="embedded at a time [32]")
 
 
-def _add_queries(parser: argparse.ArgumentParser) -> None:
+def _add_queries(parser: argparse.ArgumentParser, datasets: Sequence[str] = DATASETS) -> None:
     """Which queries are asked, and who writes their chains."""
     from retrieval.generator import PATIENCE
 
-    parser.add_argument("--dataset", choices=DATASETS, required=True, help="whose protocol is followed")
+    parser.add_argument("--dataset", choices=datasets, required=True, help="whose protocol is followed")
     parser.add_argument("--root", type=usable_path, required=True, help="the dataset's root")
-    parser.add_argument("--category", help="FashionIQ: this one [all three]")
+    if "fashioniq" in datasets:
+        parser.add_argument("--category", help="FashionIQ: this one [all three]")
     parser.add_argument(
         "--max-tokens", type=_positive, default=512, help="longest chain that is written [512]"
     )

@@ -8,19 +8,18 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
 from annotate.errors import UsageError
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
-from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key
-from retrieval.evaluate import Choices, evaluate, open_eval_sets, parse_roots, query_jobs
+from retrieval.evaluate import Asking, Choices, ask, evaluate, open_eval_sets, parse_roots, query_jobs
 from retrieval.explain import by_kind, explain, write_csv, write_page
 from retrieval.export import export
-from retrieval.generator import Generator, open_generator
+from retrieval.generator import open_generator
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from retrieval.pictures import Pictures
 from retrieval.plan import plan
@@ -30,6 +29,7 @@ from retrieval.retriever import Retriever, images_of, named_by_stem
 from retrieval.schedule import TrainSettings
 from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source
 from retrieval.study import Study, run_study
+from retrieval.submissions import TEST_SPLITS, write_circo_submission, write_cirr_submission
 from retrieval.train import train
 from retrieval.two_tower import TwoTower
 
@@ -182,34 +182,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     jobs = query_jobs({arguments.dataset: arguments.root}, arguments.category)
     gold = gold_chains(arguments.gold, jobs) if arguments.gold else None
-    generator = _generator(arguments)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    chain = _chain(arguments, card)
-    done = [
-        evaluate(
-            model,
-            model_key(card),
-            eval_set,
-            choices,
-            chain,
-            arguments.out / "embeddings",
-            gold=gold,
-            blank=card.blank,
-            recipe=card.recipe,
-            batch=arguments.batch,
-            max_tokens=arguments.max_tokens,
-            generator=generator,
-            say=_say,
-        )
-        for eval_set in eval_sets
-    ]
+    asking = dataclasses.replace(_asking(arguments, card), gold=gold)
+    folder = arguments.out / "embeddings"
+    done = [evaluate(model, model_key(card), each, choices, asking, folder, _say) for each in eval_sets]
     queries = [evaluation.queries for evaluation in done if evaluation.queries is not None]
     count = sum(len(each.vectors) for each in queries)
     writing = sum(each.writing_seconds for each in queries)
     row = TableRow(
         label=arguments.model.parent.name,
         results=tuple(evaluation.result for evaluation in done),
-        chain=chain,
+        chain=asking.chain,
         seed=card.seed,
         data_digest=str(card.about.get("data", "")),
         eval_digest=" ".join(each.digest[:16] for each in eval_sets),
@@ -225,18 +208,36 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _chain(arguments: argparse.Namespace, card: Card) -> ChainMode:
-    """What stands before the embedding: what was asked for, else what the model was trained with."""
-    if card.writes_chains:
-        return cast(ChainMode, arguments.chain or "generated")
-    if arguments.chain in ("generated", "gold"):
+def _asking(arguments: argparse.Namespace, card: Card) -> Asking:
+    """As was asked for, else as the model was trained. Raises `UsageError` for a chain that it never wrote,
+    or when the generator's server is not there."""
+    url, chain = arguments.generator_url, arguments.chain
+    if not card.writes_chains and chain in ("generated", "gold"):
         raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")
-    return "none"
+    return Asking(
+        chain=chain or ("generated" if card.writes_chains else "none"),
+        recipe=card.recipe,
+        blank=card.blank,
+        batch=arguments.batch,
+        max_tokens=arguments.max_tokens,
+        generator=open_generator(url, arguments.generator_patience) if url else None,
+    )
 
 
-def _generator(arguments: argparse.Namespace) -> Generator | None:
-    url, patience = arguments.generator_url, arguments.generator_patience
-    return open_generator(url, patience) if url else None
+def run_submit(arguments: argparse.Namespace) -> int:
+    (eval_set,) = open_eval_sets(arguments.dataset, arguments.root, Choices(), TEST_SPLITS[arguments.dataset])
+    model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
+    asking, folder = _asking(arguments, card), arguments.out / "embeddings"
+    scores, _ = ask(model, model_key(card), eval_set, Choices(), asking, folder, _say)
+    answers = (scores, eval_set.gallery, eval_set.triplets)
+    if arguments.dataset == "cirr":
+        paths: tuple[Path, ...] = write_cirr_submission(arguments.out, *answers)
+    else:
+        paths = (write_circo_submission(arguments.out / "circo.json", *answers),)
+    print(
+        f"{len(eval_set.triplets):,} queries for the {arguments.dataset} server: {', '.join(map(str, paths))}"
+    )
+    return 0
 
 
 def run_search(arguments: argparse.Namespace) -> int:
@@ -255,22 +256,9 @@ def run_explain(arguments: argparse.Namespace) -> int:
     choices = Choices()
     eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    chain, generator = _chain(arguments, card), _generator(arguments)
+    asking = _asking(arguments, card)
     for eval_set in eval_sets:
-        done = evaluate(
-            model,
-            model_key(card),
-            eval_set,
-            choices,
-            chain,
-            arguments.out / "embeddings",
-            blank=card.blank,
-            recipe=card.recipe,
-            batch=arguments.batch,
-            max_tokens=arguments.max_tokens,
-            generator=generator,
-            say=_say,
-        )
+        done = evaluate(model, model_key(card), eval_set, choices, asking, arguments.out / "embeddings", _say)
         explained = explain(eval_set, choices, done)
         name = "-".join(filter(None, (eval_set.dataset, eval_set.split, eval_set.category)))
         table = write_csv(arguments.out / f"{name}.csv", explained)
@@ -303,6 +291,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train_eval": run_train_eval,
     "encode": run_encode,
     "evaluate": run_evaluate,
+    "submit": run_submit,
     "search": run_search,
     "explain": run_explain,
     "export": run_export,

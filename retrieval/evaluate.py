@@ -49,6 +49,20 @@ class Choices:
     allow_missing: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How a model is asked: what stands before the embedding and who writes it (`generator`, else the model
+    itself), and what it was trained with. `gold` (triplet id -> chain) is needed for chain "gold"."""
+
+    chain: ChainMode
+    recipe: str
+    blank: Blank = "none"
+    gold: Mapping[str, str] | None = None
+    batch: int = 32
+    max_tokens: int = 512
+    generator: Generator | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EvalSet:
     """One dataset split (FashionIQ: one category): its queries, its gallery in order, and where the images
@@ -91,53 +105,59 @@ def evaluate(
     key: str,
     eval_set: EvalSet,
     choices: Choices,
-    chain: ChainMode,
+    asking: Asking,
     folder: Path,
-    *,
-    gold: Mapping[str, str] | None = None,
-    blank: Blank = "none",
-    recipe: str,
-    batch: int = 32,
-    max_tokens: int = 512,
-    generator: Generator | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
-    """Embed and score. `gold` (triplet id -> chain) is needed for chain "gold"; raises naming a query
-    without. Generated chains are written by `generator`, or by the model itself in this process."""
-    pictures = Pictures(recipe)
-    gallery = {name: eval_set.images[name] for name in eval_set.gallery}
-    images = encode_images(model, key, gallery, folder, pictures, batch, say=say)
-    texts, spread = query_texts(eval_set, choices, gold if chain == "gold" else None, blank)
-    references = Pictures(recipe, blank=True) if blank == "image" else pictures
-
-    def encode() -> EncodedQueries:
-        if chain != "generated" or generator is None:
-            return encode_queries(model, texts, references, chain == "generated", batch, max_tokens, say)
-        began = time.monotonic()
-        chains = generator.write([(q.reference, q.text) for q in texts], recipe, max_tokens, say)
-        writing = time.monotonic() - began
-        told = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
-        return replace(encode_queries(model, told, references, False, batch), writing_seconds=writing)
-
-    asked = [f"{references.digest(q.reference)} {json.dumps([q.text, q.chain])}" for q in texts]
-    server = "" if generator is None else f"{generator.url} {generator.model}"
-    parts = [key, recipe, blank, chain, str(max_tokens), server, *asked]
-    name = f"queries-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
-    queries = replayed(folder / name, encode)
-    return score(eval_set, choices, queries, spread, images.vectors)
+    """Embed, score and measure; raises naming a query without its gold chain."""
+    scores, queries = ask(model, key, eval_set, choices, asking, folder, say)
+    return Evaluation(measure(eval_set, choices, scores), scores, queries)
 
 
-def score(
+def ask(
+    model: CirModel,
+    key: str,
     eval_set: EvalSet,
     choices: Choices,
-    queries: EncodedQueries,
-    spread: Sequence[Sequence[int]],
-    gallery: Scores,
-) -> Evaluation:
+    asking: Asking,
+    folder: Path,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Scores, EncodedQueries]:
+    """Scores [rows, gallery] of a set's queries, whether anybody knows their targets or not; and the
+    queries. What was embedded before is read from `folder`."""
+    pictures = Pictures(asking.recipe)
+    gallery = {name: eval_set.images[name] for name in eval_set.gallery}
+    images = encode_images(model, key, gallery, folder, pictures, asking.batch, say=say)
+    gold = asking.gold if asking.chain == "gold" else None
+    texts, spread = query_texts(eval_set, choices, gold, asking.blank)
+    references = Pictures(asking.recipe, blank=True) if asking.blank == "image" else pictures
+    generator = asking.generator if asking.chain == "generated" else None
+
+    def encode() -> EncodedQueries:
+        if generator is None:
+            write = asking.chain == "generated"
+            return encode_queries(model, texts, references, write, asking.batch, asking.max_tokens, say)
+        began = time.monotonic()
+        wanted = [(query.reference, query.text) for query in texts]
+        chains = generator.write(wanted, asking.recipe, asking.max_tokens, say)
+        writing = time.monotonic() - began
+        told = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
+        return replace(encode_queries(model, told, references, False, asking.batch), writing_seconds=writing)
+
+    server = "" if generator is None else f"{generator.url} {generator.model}"
+    how = [key, asking.recipe, asking.blank, asking.chain, str(asking.max_tokens), server]
+    asked = [
+        f"{references.digest(query.reference)} {json.dumps([query.text, query.chain])}" for query in texts
+    ]
+    name = f"queries-{hashlib.sha256(chr(10).join([*how, *asked]).encode()).hexdigest()[:32]}.safetensors"
+    queries = replayed(folder / name, encode)
+    return scores_of(queries, spread, images.vectors), queries
+
+
+def scores_of(queries: EncodedQueries, spread: Sequence[Sequence[int]], gallery: Scores) -> Scores:
     """Queries against the gallery's vectors; `spread`: the texts of each score row, averaged."""
     vectors = np.stack([_mean(queries.vectors[list(rows)]) for rows in spread])
-    scores = np.concatenate([block for _, block in score_blocks(vectors, gallery)])
-    return Evaluation(measure(eval_set, choices, scores), scores, queries)
+    return np.concatenate([block for _, block in score_blocks(vectors, gallery)])
 
 
 def with_chains_only(eval_set: EvalSet, gold: Mapping[str, str]) -> EvalSet | None:

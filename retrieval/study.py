@@ -21,7 +21,16 @@ import torch
 from retrieval import checkpoint, train
 from retrieval.conversation import ChainMode
 from retrieval.encode import model_key
-from retrieval.evaluate import Choices, EvalSet, Evaluation, chains_of, chance, evaluate, with_chains_only
+from retrieval.evaluate import (
+    Asking,
+    Choices,
+    EvalSet,
+    Evaluation,
+    chains_of,
+    chance,
+    evaluate,
+    with_chains_only,
+)
 from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
 from retrieval.rates import choose_rate, held_out, kept, mean_reciprocal_rank
@@ -145,7 +154,7 @@ def _trained(
         for chain, asked in modes:
             present = tuple(each for each in asked if each is not None)
             if len(present) == len(sets):
-                done = _measure(study, folder, present, chain, variant, say)
+                done = _measure(study, folder, present, chain, say)
                 lines.append(line(variant.label, present, done, chain, origin))
                 say(" ".join(str(evaluation.result) for evaluation in done))
     return lines
@@ -222,24 +231,17 @@ def _train(
 
 
 def _measure(
-    study: Study, folder: Path, sets: Sets, chain: ChainMode, variant: Variant, say: Callable[[str], None]
+    study: Study, folder: Path, sets: Sets, chain: ChainMode, say: Callable[[str], None]
 ) -> list[Evaluation]:
     model, card = checkpoint.load(folder / "model", study.device, study.base)
+    asking = Asking(
+        chain=chain, recipe=card.recipe, blank=card.blank, gold=study.gold, max_tokens=study.max_tokens
+    )
+    place = folder / "embeddings"
+    folders = [place / "-".join(filter(None, (each.dataset, each.category))) for each in sets]
     return [
-        evaluate(
-            model,
-            model_key(card),
-            each,
-            study.choices,
-            chain,
-            folder / "embeddings" / "-".join(filter(None, (each.dataset, each.category))),
-            gold=study.gold,
-            blank=variant.blank,
-            recipe=card.recipe,
-            max_tokens=study.max_tokens,
-            say=say,
-        )
-        for each in sets
+        evaluate(model, model_key(card), each, study.choices, asking, kept_in, say)
+        for each, kept_in in zip(sets, folders, strict=True)
     ]
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from annotate.errors import InputError
-from annotate.files import write_atomic
+from annotate.files import write_output
 from retrieval.alignment import checked_scores, reference_columns, subset_columns
 from retrieval.ranking import Scores, top
 from schemas.triplet import Triplet
 
+TEST_SPLITS = {"cirr": "test1", "circo": "test"}
+"""The splits whose targets only the servers know."""
 CIRR_TOP, CIRR_SUBSET_TOP, CIRR_MAX_BYTES = 50, 3, 5 * 1024 * 1024
 CIRCO_TOP, CIRCO_TEST_QUERIES = 50, 800
 
@@ -47,7 +49,7 @@ def write_cirr_submission(
             raise InputError(
                 f"{path.name} would have {len(text.encode())} bytes, but the CIRR server takes 5 MB"
             )
-        write_atomic(path, text)
+        write_output(path, text)
     return paths
 
 
@@ -92,7 +94,7 @@ def write_circo_submission(
         t.native_id: [ids[i] for i in row] for t, row in zip(triplets, top(matrix, CIRCO_TOP), strict=True)
     }
     validate_circo(lists, triplets, set(ids), n_queries)
-    write_atomic(path, json.dumps(lists))
+    write_output(path, json.dumps(lists))
     return path
 
 

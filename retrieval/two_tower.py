@@ -20,7 +20,7 @@ from annotate.errors import InputError, UsageError
 from retrieval.checkpoint import base_digest
 from retrieval.conversation import chain_part
 from retrieval.encode import EncodedQueries, encode_images
-from retrieval.evaluate import Choices, EvalSet, Evaluation, query_texts, score
+from retrieval.evaluate import Choices, EvalSet, Evaluation, measure, query_texts, scores_of
 from retrieval.pictures import Pictures
 from retrieval.ranking import Scores
 
@@ -129,7 +129,9 @@ def _evaluate(
     gallery = {name: eval_set.images[name] for name in eval_set.gallery}
     images = encode_images(towers, towers.key, gallery, folder, pictures)
     vectors, chains, spread = embed(pictures)
-    return score(eval_set, choices, EncodedQueries(vectors, chains, 0.0, 0.0), spread, images.vectors)
+    queries = EncodedQueries(vectors, chains, 0.0, 0.0)
+    scores = scores_of(queries, spread, images.vectors)
+    return Evaluation(measure(eval_set, choices, scores), scores, queries)
 
 
 def _in_batches(embed: Callable[[Sequence[Any]], Scores], items: Sequence[Any], size: int = 64) -> Scores:

@@ -18,6 +18,8 @@ from retrieval.model import CirModel, ModelSettings
 from retrieval.retriever import Retriever, images_of
 from retrieval.schedule import TrainSettings
 from retrieval.sources import open_source
+from sample.writers import WRITERS
+from sample.writers.plan import Sizes
 from tests.retrieval import tiny_models, tiny_world
 
 CPU = torch.device("cpu")
@@ -133,3 +135,17 @@ def test_an_evaluation_is_a_replay_of_what_was_written_and_embedded(
     assert (capsys.readouterr().out, (tmp_path / "results.json").read_text()) == first
     with pytest.raises(AssertionError, match="asked again"):
         main([*asked, "--max-tokens", "4"])
+
+
+def test_files_for_cirrs_server_are_written_from_pictures_and_texts_alone(
+    world: Path, tmp_path: Path
+) -> None:
+    WRITERS["cirr"](tmp_path / "root", 5, Sizes(train=0, val=0, test=70), True)
+    asked = ["submit", "--model", str(world / "plain" / "model"), "--dataset", "cirr", "--device", "cpu"]
+    assert main([*asked, "--root", str(tmp_path / "root"), "--out", str(tmp_path)]) == 0
+    recall, subset = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("recall", "recall_subset"))
+    assert (recall.pop("metric"), subset.pop("metric")) == ("recall", "recall_subset")
+    assert recall.pop("version") == subset.pop("version") == "rc2"
+    assert recall.keys() == subset.keys() and len(recall) == 70
+    assert {len(names) for names in recall.values()} == {50}
+    assert {len(names) for names in subset.values()} == {3}

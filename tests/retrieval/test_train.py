@@ -14,8 +14,9 @@ import torch
 
 from annotate.errors import InputError, OutputError, RunIncomplete, UsageError
 from retrieval import checkpoint, train
+from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key, read_embeddings
-from retrieval.evaluate import Choices, chance, evaluate, open_eval_sets
+from retrieval.evaluate import Asking, Choices, chance, evaluate, open_eval_sets
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures
 from retrieval.protocols import mean_of
@@ -210,28 +211,24 @@ def test_a_trained_model_is_evaluated_on_cirr_and_fashioniq_with_and_without_wri
     model, card = checkpoint.load(tmp_path / "run" / "model", CPU)
     key, recipe, choices = model_key(card), sources[0].manifest.image_recipe, Choices()
     (cirr,) = open_eval_sets("cirr", tiny_world.cirr(tmp_path / "val", "val"), choices)
-    for chain in ("none", "generated"):
-        done = evaluate(
-            model,
-            key,
-            cirr,
-            choices,
-            chain,
-            tmp_path / "e",
-            recipe=recipe,
-            max_tokens=5,
-        )
+    chains: tuple[ChainMode, ...] = ("none", "generated")
+    for chain in chains:
+        asking = Asking(chain=chain, recipe=recipe, max_tokens=5)
+        done = evaluate(model, key, cirr, choices, asking, tmp_path / "e")
         assert (done.result.n_queries, done.result.n_gallery) == (12, 18)
         assert done.queries is not None and (done.queries.chains[0] is None) == (chain == "none")
     gold = {triplet.triplet_id: "caption: red" for triplet in cirr.triplets}
-    done = evaluate(model, key, cirr, choices, "gold", tmp_path / "e", gold=gold, recipe=recipe)
+    told = Asking(chain="gold", recipe=recipe, gold=gold)
+    done = evaluate(model, key, cirr, choices, told, tmp_path / "e")
     del gold[cirr.triplets[3].triplet_id]
     with pytest.raises(InputError, match="no gold chain of cirr/val/3"):
-        evaluate(model, key, cirr, choices, "gold", tmp_path / "e", gold=gold, recipe=recipe)
+        evaluate(model, key, cirr, choices, told, tmp_path / "e")
     searle = Choices(caption_mode="searle")
     sets = open_eval_sets("fashioniq", tiny_world.fashioniq(tmp_path / "fiq"), searle)
     results = [
-        evaluate(model, key, each, searle, "none", tmp_path / f"e-{each.category}", recipe=recipe).result
+        evaluate(
+            model, key, each, searle, Asking(chain="none", recipe=recipe), tmp_path / str(each.category)
+        ).result
         for each in sets
     ]
     assert [str(r.protocol.category) for r in results] == ["dress", "shirt", "toptee"]
