@@ -29,12 +29,12 @@ TINY: Mapping[str, Any] = {
     "tuning": "frozen_tower",
     "learning_rate": 2e-3,
     "batch": 16,
-    "steps": 800,
+    "steps": 640,
     "lambda_info": 0.02,
     "temperature": 0.05,
     "hard_negatives": 2,
     "cpu_bf16": cpu_knows_bf16(),
-    "save_every": 200,
+    "save_every": 160,
 }
 TINY_CHAIN = 224  # tokens; the longest chain of the sample has some 170
 
