@@ -15,8 +15,8 @@ from annotate.errors import OutputError
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Hold `path` (by habit OUT/journal/lock) exclusively for the length of the block.
+def hold_lock(path: Path, out: Path | None = None) -> Iterator[None]:
+    """Hold `path` (by habit OUT/journal/lock, else say which is OUT) exclusively for the length of the block.
 
     The kernel releases the lock when the process ends in whatever way; the file's text (pid, host, start)
     only serves the message and stays behind. Raises `OutputError` naming the holder, or when the file
@@ -39,7 +39,7 @@ def hold_lock(path: Path) -> Iterator[None]:
                 ) from error
             holder = os.pread(handle, 500, 0).decode("utf-8", "replace").strip() or "an unknown process"
             raise OutputError(
-                f"{path.parent.parent} is in use by {holder}; wait for it, or choose another OUT"
+                f"{out or path.parent.parent} is in use by {holder}; wait for it, or choose another OUT"
             ) from error
         os.ftruncate(handle, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

@@ -123,7 +123,7 @@ class _Rows:
         def row() -> list[Measured]:
             try:
                 return make()
-            except Exception as error:
+            except Exception as error:  # of whatever kind: it is noted as ours and goes on as it came
                 ours.append(error)
                 raise
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from annotate.errors import InputError, OutputError, UsageError
-from annotate.files import write_atomic
+from annotate.errors import InputError, UsageError
 from retrieval.conversation import wording_digest
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import DEFAULT_RECIPE
+from retrieval.saving import whole_folder
 from retrieval.schedule import Blank
 
 CARD = "retriever.json"
@@ -79,49 +77,20 @@ class Card(BaseModel):
 def save(model: CirModel, base: str | Path, folder: Path, about: Mapping[str, Any] | None = None) -> None:
     """Write a checkpoint to `folder`, replacing one that is there; an interruption leaves the old or none.
 
-    Raises `OutputError` when something else lies there.
+    Raises `OutputError` when something else lies there, or when it cannot be written.
     """
-    only_ours(folder, CARD)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     weights: dict[str, Tensor] = {name: value.cpu().contiguous() for name, value in model.trained().items()}
-    save_file(weights, temporary / WEIGHTS)
-    card = Card(
-        base=str(base),
-        base_digest=base_digest(base),
-        wording=wording_digest(),
-        settings=dataclasses.asdict(model.settings),
-        weights_sha256=_sha256(temporary / WEIGHTS),
-        about=dict(about or {}),
-    )
-    write_atomic(temporary / CARD, card.model_dump_json(indent=2) + "\n")
-    replace_folder(temporary, folder)
-
-
-def only_ours(folder: Path, mark: str) -> None:
-    """Raise `OutputError` unless `folder` is absent, empty, or has the file `mark` that ours have."""
-    content = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
-    if any(content) and not (folder / mark).is_file():
-        raise OutputError(f"{folder}: holds something else, which would be lost; give a new or empty folder")
-
-
-def replace_folder(temporary: Path, folder: Path) -> None:
-    """Put a finished folder in place of `folder`; what was there before is removed afterwards."""
-    for path in temporary.iterdir():
-        with path.open("rb+") as handle:
-            os.fsync(handle.fileno())
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    descriptor = os.open(folder.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    shutil.rmtree(old, ignore_errors=True)
+    with whole_folder(folder, CARD) as place:
+        save_file(weights, place / WEIGHTS)
+        card = Card(
+            base=str(base),
+            base_digest=base_digest(base),
+            wording=wording_digest(),
+            settings=dataclasses.asdict(model.settings),
+            weights_sha256=_sha256(place / WEIGHTS),
+            about=dict(about or {}),
+        )
+        (place / CARD).write_text(card.model_dump_json(indent=2) + "\n")
 
 
 def read_card(folder: Path) -> Card:

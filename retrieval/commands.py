@@ -7,12 +7,14 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
 from annotate.errors import UsageError
+from annotate.locks import hold_lock
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
 from retrieval.encode import encode_images, model_key
@@ -68,7 +70,9 @@ def run_train(arguments: argparse.Namespace) -> int:
         everything, trained = parameter_counts(model)
         rows = sum(source.n_rows for source in sources)
         _say(f"{rows:,} rows; {trained:,} of {everything:,} parameters are trained on {device}")
-        folder = train(model, base, sources, train_settings, arguments.out, _say)
+        one_run = nullcontext() if distributed.rank() else hold_lock(arguments.out / "lock", arguments.out)
+        with one_run:
+            folder = train(model, base, sources, train_settings, arguments.out, _say)
     finally:
         distributed.stop()
     _say(f"model in {folder}")

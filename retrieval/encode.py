@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from annotate.errors import InputError
-from annotate.files import atomic_path, write_atomic
+from annotate.files import write_output
 from retrieval.checkpoint import Card
 from retrieval.conversation import query_prompt
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.ranking import Scores
+from retrieval.saving import save_tensors
 
 PART = 1024
 INDEX = "index.json"
@@ -104,13 +104,12 @@ def encode_images(
         vectors = _read_part(file, chosen)
         if vectors is None:
             vectors = _embed_files(model, [paths[name] for name in chosen], pictures, batch)
-            with atomic_path(file) as temporary:
-                save_file({"vectors": vectors}, temporary, {"names": json.dumps(chosen)})
+            save_tensors(file, {"vectors": torch.from_numpy(vectors)}, {"names": json.dumps(chosen)})
         blocks.append(vectors)
         files.append(file.name)
         say(f"images {rows.stop}/{len(names)}  {rows.stop / (time.monotonic() - began):.0f}/s")
     index = {"model": key, "images": len(names), "dim": model.dim, "parts": files}
-    write_atomic(folder / INDEX, json.dumps(index, indent=2) + "\n")
+    write_output(folder / INDEX, json.dumps(index, indent=2) + "\n")
     return Embeddings(names, np.concatenate(blocks) if blocks else np.zeros((0, model.dim), np.float32))
 
 
@@ -189,8 +188,7 @@ def replayed(file: Path, make: Callable[[], EncodedQueries]) -> EncodedQueries:
         "chains": json.dumps(found.chains),
         "seconds": json.dumps([found.writing_seconds, found.embedding_seconds]),
     }
-    with atomic_path(file) as temporary:
-        save_file({"vectors": found.vectors}, temporary, facts)
+    save_tensors(file, {"vectors": torch.from_numpy(found.vectors)}, facts)
     return found
 
 

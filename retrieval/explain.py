@@ -17,7 +17,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from annotate.files import write_atomic
+from annotate.files import write_output
 from annotate.text import csv_cell
 from retrieval.conversation import chain_part
 from retrieval.evaluate import Choices, EvalSet, Evaluation, query_texts
@@ -104,7 +104,7 @@ def write_csv(path: Path, explained: Sequence[Explained]) -> Path:
         texts = (one.triplet_id, one.reference, one.target, one.modification, "; ".join(one.kinds), best)
         triplet_id, *others = map(csv_cell, (*texts, one.chain))
         writer.writerow([triplet_id, one.rank, *others])
-    write_atomic(path, text.getvalue())
+    write_output(path, text.getvalue())
     return path
 
 
@@ -122,7 +122,7 @@ def write_page(
     page = environment.from_string(_PAGE).render(
         title=title, queries=explained, kinds=by_kind(explained), thumbnails=thumbnails
     )
-    write_atomic(path, page)
+    write_output(path, page)
     return path
 
 

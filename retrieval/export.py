@@ -9,8 +9,6 @@ along: it is refused.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from annotate.errors import InputError, UsageError
-from annotate.files import write_atomic
-from retrieval.checkpoint import Card, only_ours, replace_folder
+from retrieval.checkpoint import Card
 from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.model import CirModel
+from retrieval.saving import only_ours, whole_folder
 
 MARK = "retriever-export.json"
 """Says that a folder is an export, and of which weights."""
@@ -36,7 +34,7 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
     `OutputError` when `folder` holds something that is no export.
     """
     folder = folder.resolve()  # "." has no name beside which a temporary folder could lie
-    only_ours(folder, MARK)
+    only_ours(folder, MARK)  # before the model is changed
     numbers = "" if results is None else numbers_of(card, results)
     if model.projection is not None:
         raise UsageError(
@@ -51,14 +49,11 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
     table = backbone.get_input_embeddings().weight
     with torch.no_grad():
         table[model.reader.emb_id] = model.emb_row.to(table.dtype)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    backbone.save_pretrained(temporary)
-    model.reader.save(temporary)
-    write_atomic(temporary / "README.md", model_card(card, numbers))
-    write_atomic(temporary / MARK, json.dumps({"retriever": card.weights_sha256}) + "\n")
-    replace_folder(temporary, folder)
+    with whole_folder(folder, MARK) as place:
+        backbone.save_pretrained(place)
+        model.reader.save(place)
+        (place / "README.md").write_text(model_card(card, numbers))
+        (place / MARK).write_text(json.dumps({"retriever": card.weights_sha256}) + "\n")
     return folder
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from annotate.datasets import join_captions
 from annotate.errors import InputError
-from annotate.files import write_atomic
+from annotate.files import write_output
 from retrieval.checkpoint import Card
 from retrieval.data import is_held_out
 from retrieval.encode import QueryText, encode_images, encode_queries, model_key
@@ -107,5 +107,5 @@ def kept(note: Path, measure: Callable[[], float]) -> float:
     if note.is_file():
         return float(json.loads(note.read_text())["mean_reciprocal_rank"])
     found = measure()
-    write_atomic(note, json.dumps({"mean_reciprocal_rank": found}) + "\n")
+    write_output(note, json.dumps({"mean_reciprocal_rank": found}) + "\n")
     return found

@@ -81,9 +81,7 @@ def read_manifest(out: Path) -> Manifest:
 
 def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train") -> Source:
     """Check an OUT folder for training; `image_root` says where the dataset's root lies if it has moved."""
-    manifest = read_manifest(out)
-    if manifest.status != "complete":
-        raise InputError(f"{out}: its run is incomplete; run the same make annotate again to finish it")
+    manifest = _complete(read_manifest(out), out)
     if manifest.dataset == "circo":
         raise InputError(f"{out}: CIRCO is for evaluation only; train on FashionIQ or CIRR")
     if manifest.dataset not in get_args(Dataset):
@@ -177,8 +175,7 @@ def gold_chains(out: Path, jobs: Collection[str]) -> dict[str, str]:
     manifest = read_manifest(out)
     if manifest.job not in jobs:
         raise UsageError(f"--gold {out}: annotates other queries than those that are evaluated")
-    if manifest.status != "complete":
-        raise InputError(f"{out}: its run is incomplete; run the same make annotate again to finish it")
+    _complete(manifest, out)
     chosen = {name: file for name, file in manifest.files.items() if name.startswith("annotations/")}
     chains = {
         row["triplet_id"]: row_chain(row)
@@ -201,6 +198,12 @@ def read_rows(path: Path, columns: Sequence[str], needed: Sequence[str] = ()) ->
             yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read as Parquet; run make annotate again") from error
+
+
+def _complete(manifest: Manifest, out: Path) -> Manifest:
+    if manifest.status != "complete":
+        raise InputError(f"{out}: its run is incomplete; run the same make annotate again to finish it")
+    return manifest
 
 
 def _checked(out: Path, chosen: Mapping[str, PublishedFile]) -> tuple[Path, ...]:

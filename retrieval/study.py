@@ -18,6 +18,7 @@ from typing import Protocol
 
 import torch
 
+from annotate.locks import hold_lock
 from retrieval import checkpoint, train
 from retrieval.conversation import ChainMode
 from retrieval.encode import model_key
@@ -35,6 +36,7 @@ from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
 from retrieval.rates import choose_rate, held_out, kept, mean_reciprocal_rank
 from retrieval.results import write_results
+from retrieval.saving import whole_folder
 from retrieval.schedule import Blank, TrainSettings
 from retrieval.sights import KeptSights
 from retrieval.sources import Rows, data_digest, open_source
@@ -102,11 +104,12 @@ def plainly(name: str, make: Callable[[], list[Measured]]) -> list[Measured]:
 def run_study(study: Study, say: Callable[[str], None], run_row: RunRow = plainly) -> tuple[Path, Path]:
     """Train and measure every row; returns the paths of results.json and results.md."""
     lines: list[Measured] = []
-    for name, make in _rows(study, lines, say).items():
-        say(f"== {name}")
-        lines += run_row(name, make)
-    _publish_model(_folder(study, OURS, study.seeds[0]) / "model", study.out / "model")
-    return write_results(study.out, [each.row for each in lines], comparisons(lines, OURS.label))
+    with hold_lock(study.out / "lock", study.out):
+        for name, make in _rows(study, lines, say).items():
+            say(f"== {name}")
+            lines += run_row(name, make)
+        _publish_model(_folder(study, OURS, study.seeds[0]) / "model", study.out / "model")
+        return write_results(study.out, [each.row for each in lines], comparisons(lines, OURS.label))
 
 
 def row_names(study: Study) -> tuple[str, ...]:
@@ -274,8 +277,5 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
 
 
 def _publish_model(trained: Path, folder: Path) -> None:
-    checkpoint.only_ours(folder, checkpoint.CARD)
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(trained, temporary)
-    checkpoint.replace_folder(temporary, folder)
+    with whole_folder(folder, checkpoint.CARD) as place:
+        shutil.copytree(trained, place, dirs_exist_ok=True)

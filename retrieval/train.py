@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from annotate.errors import OutputError, RunIncomplete, UsageError
-from annotate.files import write_atomic
+from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.conversation import image_prompt, query_prompt
 from retrieval.data import Example, examples
@@ -30,6 +30,7 @@ from retrieval.inputs import Batch
 from retrieval.model import CirModel
 from retrieval.objective import info_nce, keys_tensor, known_positives
 from retrieval.pictures import Pictures
+from retrieval.saving import only_ours, writing
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
 from retrieval.sights import KeptSights, Sights
 from retrieval.sources import Source, data_digest
@@ -67,7 +68,7 @@ def train(
     if distributed.rank():
         say = _silence
     _claim(out, identity)
-    checkpoint.only_ours(out / "model", checkpoint.CARD)
+    only_ours(out / "model", checkpoint.CARD)
     if (out / "model" / checkpoint.CARD).is_file():
         say(f"{out / 'model'} is finished already")
         return out / "model"
@@ -97,7 +98,7 @@ def train(
         terms = train_step(model, optimiser, list(named.values()), batch, settings, step, sights)
         if distributed.rank() == 0:
             metrics.append({"step": step, **terms})
-            with (out / METRICS).open("a") as handle:
+            with writing(out), (out / METRICS).open("a") as handle:
                 handle.write(json.dumps(metrics[-1]) + "\n")
         done = step + 1
         if done % max(1, settings.steps // 20) == 0 or done == settings.steps:
@@ -254,7 +255,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
             f"{out}: holds another training run, or another version's (see run.json); choose another --out"
         )
     if distributed.rank() == 0 and not path.is_file():
-        write_atomic(path, text)
+        write_output(path, text)
 
 
 def _optimiser(named: Mapping[str, torch.nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:

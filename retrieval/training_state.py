@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from annotate.files import atomic_path, write_atomic
+from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.model import CirModel
+from retrieval.saving import save_tensors
 
 MOMENTS = "optimiser.safetensors"
 MOMENT_KINDS = ("exp_avg", "exp_avg_sq", "step")
@@ -35,8 +36,7 @@ def save_state(
         if parameter in optimiser.state
     }
     # moments first; each state has a name of its own, so that at any moment a whole one is there
-    with atomic_path(out / f"{done}-{MOMENTS}") as temporary:
-        save_file(moments, temporary)
+    save_tensors(out / f"{done}-{MOMENTS}", moments)
     checkpoint.save(model, base, out / f"state-{done}", {"done": done})
     for step, folder in _states(out):
         if step != done:
@@ -84,7 +84,7 @@ def cut_metrics(path: Path, start: int) -> list[dict[str, Any]]:
             break
         kept.append(row)
     if distributed.rank() == 0 and lines:
-        write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_output(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
+from annotate.locks import hold_lock
 from retrieval.__main__ import main, parser
 from retrieval.defaults import TINY
 from tests.retrieval import tiny_models, tiny_world
 
 pytestmark = pytest.mark.slow
+EVALUATE = ["evaluate", "--model", "{tmp}", "--dataset", "cirr", "--root", "{world}/cirr"]
 QUICK = ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--device", "cpu"]
 
 
@@ -212,38 +215,12 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
         (["train-eval", "--data", "{world}/out", "--seeds", "0,0"], "different numbers from 0"),
         (["train-eval", "--data", "{world}/out", "--data", "{world}/out"], "a folder is given twice"),
         (["train", "--data", "{world}/out", "--lora-rank", "0"], "lora-rank is 0"),
-        (
-            [
-                "evaluate",
-                "--model",
-                "{tmp}",
-                "--dataset",
-                "cirr",
-                "--root",
-                "{world}/cirr",
-                "--caption-mode",
-                "val",
-            ],
-            "--caption-mode is a choice of fashioniq only",
-        ),
+        ([*EVALUATE, "--caption-mode", "val"], "--caption-mode is a choice of fashioniq only"),
         (["encode", "--model", "{tmp}", "--images", "{world}/cirr/dev", "--out", "{tmp}/i"], "no checkpoint"),
         (["encode", "--model", "{tmp}", "--images", "{tmp}", "--out", "{tmp}/i"], "no .png or .jpg files"),
         (["evaluate", "--model", "{tmp}", "--dataset", "circo", "--root", "{world}/cirr"], "is not CIRCO"),
-        (
-            [
-                "evaluate",
-                "--model",
-                "{tmp}",
-                "--dataset",
-                "cirr",
-                "--root",
-                "{world}/cirr",
-                "--chain",
-                "gold",
-            ],
-            "--chain gold needs --gold",
-        ),
-        (["evaluate", "--model", "{tmp}", "--dataset", "cirr", "--root", "{world}/cirr"], "no checkpoint"),
+        ([*EVALUATE, "--chain", "gold"], "--chain gold needs --gold"),
+        (EVALUATE, "no checkpoint"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(
@@ -257,6 +234,25 @@ def test_wrong_input_is_one_line_and_exit_2(
     assert main(filled) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ") and words in last
+
+
+def test_two_runs_on_one_folder_and_a_full_disk_are_one_line(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = ["train", "--data", str(world / "out"), "--base-model", str(world / "base"), *QUICK]
+    train += ["--out", str(tmp_path / "run")]
+    with hold_lock(tmp_path / "run" / "lock", tmp_path / "run"):
+        assert main(train) == 2
+    assert f"error: {tmp_path / 'run'} is in use by pid" in capsys.readouterr().err
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("retrieval.checkpoint.save_file", full)
+    assert main(train) == 2
+    assert "cannot be written (I/O error: No space left on device" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(train) == 0, "the same command goes on"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from annotate.errors import InputError, OutputError, RunIncomplete, UsageError
-from retrieval import checkpoint, train
+from retrieval import checkpoint, saving, train
 from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key, read_embeddings
 from retrieval.evaluate import Asking, Choices, chance, evaluate, open_eval_sets
@@ -98,19 +98,20 @@ def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
 def test_a_kill_while_a_state_is_written_leaves_the_one_before(
     base: Path, sources: list[Source], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoint.replace_folder
+    real = saving.replace_folder
 
     def killed(temporary: Path, folder: Path) -> None:
         if folder.name == "state-4":
             raise KeyboardInterrupt
         real(temporary, folder)
 
-    monkeypatch.setattr(checkpoint, "replace_folder", killed)
+    monkeypatch.setattr(saving, "replace_folder", killed)
     with pytest.raises(KeyboardInterrupt):
         run(base, sources, tmp_path)
     monkeypatch.undo()
     lines: list[str] = []
     train.train(CirModel(base, MODEL, CPU), base, sources, SETTINGS, tmp_path, say=lines.append)
+    assert not list(tmp_path.glob(".state-*")), "nothing half is left behind"
     assert lines[0] == "going on at step 2" and curve(tmp_path) == curve(whole)
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-4"], "older ones are removed"
 
