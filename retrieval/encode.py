@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from annotate.errors import InputError
@@ -29,6 +28,7 @@ from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.ranking import Scores
 from retrieval.saving import save_tensors
+from retrieval.sights import Sights
 
 PART = 1024
 INDEX = "index.json"
@@ -62,14 +62,33 @@ class EncodedQueries:
     embedding_seconds: float
 
 
-class ImageEncoder(Protocol):
+Seen_co = TypeVar("Seen_co", covariant=True)
+Seen_contra = TypeVar("Seen_contra", contravariant=True)
+Seen = TypeVar("Seen")
+
+
+class Shown(Protocol[Seen_co]):
+    """Where an encoder's pictures come from: `Pictures`, or `Sights` of a tower that has seen them."""
+
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """Longer side, and whether blank."""
+
+    def digest(self, path: Path) -> str:
+        """sha256 of the source file."""
+
+    def load(self, path: Path, digest: str | None = None) -> Seen_co:
+        """What the encoder takes; `InputError` for a file that is not right."""
+
+
+class ImageEncoder(Protocol[Seen_contra]):
     """What turns pictures into unit vectors: the retriever, or a CLIP beside it."""
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
 
-    def embed_pictures(self, pictures: Sequence[Image.Image]) -> Scores:
+    def embed_pictures(self, pictures: Sequence[Seen_contra]) -> Scores:
         """Unit vectors float32 [n, dim]."""
 
 
@@ -79,11 +98,11 @@ def model_key(card: Card) -> str:
 
 
 def encode_images(
-    model: ImageEncoder,
+    model: ImageEncoder[Seen],
     key: str,
     paths: Mapping[str, Path],
     folder: Path,
-    pictures: Pictures,
+    pictures: Shown[Seen],
     batch: int = 32,
     part: int = PART,
     say: Callable[[str], None] = lambda line: None,
@@ -99,11 +118,12 @@ def encode_images(
     for rows in _parts(len(names), part):
         chosen = names[rows]
         digests = [pictures.digest(paths[name]) for name in chosen]
-        parts = (key, str(pictures.side), str(pictures.blank), *chosen, *digests)
+        parts = (key, *map(str, pictures.shape), *chosen, *digests)
         file = folder / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
         vectors = _read_part(file, chosen)
         if vectors is None:
-            vectors = _embed_files(model, [paths[name] for name in chosen], pictures, batch)
+            shown = [(paths[name], digest) for name, digest in zip(chosen, digests, strict=True)]
+            vectors = _embed_files(model, shown, pictures, batch)
             save_tensors(file, {"vectors": torch.from_numpy(vectors)}, {"names": json.dumps(chosen)})
         blocks.append(vectors)
         files.append(file.name)
@@ -142,21 +162,23 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
 def encode_queries(
     model: CirModel,
     queries: Sequence[QueryText],
-    pictures: Pictures,
+    pictures: Pictures | Sights,
     write_chain: bool,
     batch: int = 32,
     max_tokens: int = 512,
     say: Callable[[str], None] = lambda line: None,
 ) -> EncodedQueries:
     """Embed queries; with `write_chain` the model writes each chain first, else the given one (or none) is
-    used."""
+    used. Seeing the pictures counts as embedding."""
     model.eval()
     blocks: list[Scores] = []
     chains: list[str | None] = []
     writing = embedding = 0.0
     for rows in _parts(len(queries), batch):
         chosen = queries[rows]
+        began = time.monotonic()
         turns = [model.reader.user_turn(pictures.load(q.reference), query_prompt(q.text)) for q in chosen]
+        embedding += time.monotonic() - began
         began = time.monotonic()
         if write_chain:
             ids: list[list[int]] | None = model.write_chains(turns, max_tokens)
@@ -192,11 +214,13 @@ def replayed(file: Path, make: Callable[[], EncodedQueries]) -> EncodedQueries:
     return found
 
 
-def _embed_files(model: ImageEncoder, paths: Sequence[Path], pictures: Pictures, batch: int) -> Scores:
+def _embed_files(
+    model: ImageEncoder[Seen], files: Sequence[tuple[Path, str]], pictures: Shown[Seen], batch: int
+) -> Scores:
     result: Scores = np.concatenate(
         [
-            model.embed_pictures([pictures.load(path) for path in paths[rows]])
-            for rows in _parts(len(paths), batch)
+            model.embed_pictures([pictures.load(*file) for file in files[rows]])
+            for rows in _parts(len(files), batch)
         ]
     )
     return result

@@ -33,6 +33,7 @@ from retrieval.protocols import Expected, Result, circo_map, cirr_recall, fashio
 from retrieval.queries import CircoText, GalleryMode, QueryMode, expand, fashioniq_gallery
 from retrieval.ranking import Scores, score_blocks
 from retrieval.schedule import Blank
+from retrieval.sights import KeptSights, Sights
 from schemas.triplet import DATASETS, Dataset, Triplet
 
 EVALUATION_SPLIT = "val"
@@ -108,9 +109,10 @@ def evaluate(
     asking: Asking,
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
+    kept: KeptSights | None = None,
 ) -> Evaluation:
     """Embed, score and measure; raises naming a query without its gold chain."""
-    scores, queries = ask(model, key, eval_set, choices, asking, folder, say)
+    scores, queries = ask(model, key, eval_set, choices, asking, folder, say, kept)
     return Evaluation(measure(eval_set, choices, scores), scores, queries)
 
 
@@ -122,15 +124,17 @@ def ask(
     asking: Asking,
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
+    kept: KeptSights | None = None,
 ) -> tuple[Scores, EncodedQueries]:
     """Scores [rows, gallery] of a set's queries, whether anybody knows their targets or not; and the
-    queries. What was embedded before is read from `folder`."""
-    pictures = Pictures(asking.recipe)
+    queries. What was embedded before is read from `folder`; `kept`: what earlier rows saw of the gallery."""
     gallery = {name: eval_set.images[name] for name in eval_set.gallery}
-    images = encode_images(model, key, gallery, folder, pictures, asking.batch, say=say)
+    shown = Sights(model, Pictures(asking.recipe), kept or KeptSights())
+    images = encode_images(model, key, gallery, folder, shown, asking.batch, say=say)
     gold = asking.gold if asking.chain == "gold" else None
     texts, spread = query_texts(eval_set, choices, gold, asking.blank)
-    references = Pictures(asking.recipe, blank=True) if asking.blank == "image" else pictures
+    # the queries see their pictures anew: how long one takes is printed
+    references = Sights(model, Pictures(asking.recipe, blank=asking.blank == "image"), KeptSights())
     generator = asking.generator if asking.chain == "generated" else None
 
     def encode() -> EncodedQueries:

@@ -157,8 +157,8 @@ class CirModel(nn.Module):
         return given
 
     @torch.no_grad()
-    def embed_pictures(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Unit vectors [n, dim] of pictures: one fixed prompt, then `<emb>`."""
+    def embed_pictures(self, pictures: Sequence[Image.Image | Spoken]) -> NDArray[np.float32]:
+        """Unit vectors [n, dim] of pictures, or of their sights: one fixed prompt, then `<emb>`."""
         self.eval()
         turns = [self.reader.user_turn(picture, image_prompt()) for picture in pictures]
         vectors: NDArray[np.float32] = self(self.reader.embedding_batch(turns)).vectors.cpu().numpy()
@@ -170,7 +170,7 @@ class CirModel(nn.Module):
         inputs = {name: value.to(self.device) for name, value in self.reader.generation_inputs(turns).items()}
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
             found: Tensor = self.backbone.generate(
-                **inputs,
+                **self._connected(inputs),
                 max_new_tokens=max_tokens,
                 do_sample=False,
                 suppress_tokens=[self.reader.emb_id, self.reader.image_token_id],

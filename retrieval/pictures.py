@@ -27,6 +27,11 @@ class Pictures:
         self._kept: OrderedDict[Path, tuple[str, Image.Image]] = OrderedDict()
         self._bytes = 0
 
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """Longer side and whether blank: with a source file's bytes all that a picture depends on."""
+        return self.side, self.blank
+
     def digest(self, path: Path) -> str:
         """sha256 of the source file, as the shards publish it."""
         if path in self._kept:

@@ -24,6 +24,7 @@ from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.ranking import ranks_by_embedding
 from retrieval.schedule import Blank
+from retrieval.sights import KeptSights, Sights
 from retrieval.sources import Source, read_group, row_groups
 
 QUERIES, GALLERY = 200, 1000  # at most, a source
@@ -73,11 +74,14 @@ def mean_reciprocal_rank(
     blank: Blank,
     recipe: str,
     max_tokens: int,
+    kept: KeptSights,
 ) -> float:
-    """1/rank of the target, the reference left out, averaged over the queries of all parts."""
+    """1/rank of the target, the reference left out, averaged over the queries of all parts; `kept`: what
+    training saw."""
     found: list[float] = []
-    pictures = Pictures(recipe)
-    references = Pictures(recipe, blank=True) if blank == "image" else pictures
+    pictures = Sights(model, Pictures(recipe), kept)
+    blanks = Sights(model, Pictures(recipe, blank=True), KeptSights())
+    references = blanks if blank == "image" else pictures
     for part in parts:
         gallery = encode_images(model, model_key(card), part.images, folder, pictures)
         asked = [QueryText(q.reference, "" if blank == "text" else q.text) for q in part.queries]

@@ -1,4 +1,5 @@
-"""What a tower that stays as it is makes of each picture, kept while it fits: training comes back to all.
+"""What a tower that stays as it is makes of each picture, kept while it fits: training comes back to all, and
+every row of a study measures with the same galleries.
 
 A picture is looked at alone and without dropout, so what is kept depends on picture and tower only. Where the
 tower is trained too, or the family has no separable states, the picture itself is used.
@@ -49,7 +50,16 @@ class Sights:
     def __init__(self, model: CirModel, pictures: Pictures, kept: KeptSights) -> None:
         self._model, self._pictures, self._kept = model, pictures, kept
 
-    def of(self, path: Path, digest: str | None = None) -> Image.Image | Spoken:
+    @property
+    def shape(self) -> tuple[int, bool]:
+        """What the pictures were made to be before the tower saw them."""
+        return self._pictures.shape
+
+    def digest(self, path: Path) -> str:
+        """sha256 of the source file."""
+        return self._pictures.digest(path)
+
+    def load(self, path: Path, digest: str | None = None) -> Image.Image | Spoken:
         """The sight of a file; raises `InputError` as `Pictures.load` does."""
         if (known := self._kept.get(path, digest)) is not None:
             return known

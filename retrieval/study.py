@@ -157,7 +157,7 @@ def _trained(
         for chain, asked in modes:
             present = tuple(each for each in asked if each is not None)
             if len(present) == len(sets):
-                done = _measure(study, folder, present, chain, say)
+                done = _measure(study, folder, present, chain, seen, say)
                 lines.append(line(variant.label, present, done, chain, origin))
                 say(" ".join(str(evaluation.result) for evaluation in done))
     return lines
@@ -180,14 +180,14 @@ def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str],
         except train.Diverged as error:
             say(f"-- learning rate {rate:g} is none: {error}")
             return 0.0
-        found = kept(folder / "held-out.json", partial(_held_out_rank, study, variant, folder))
+        found = kept(folder / "held-out.json", partial(_held_out_rank, study, variant, folder, seen))
         say(f"-- learning rate {rate:g}: mean reciprocal rank {found:.3f} on the held-out tenth")
         return found
 
     return choose_rate(study.rates, trial)
 
 
-def _held_out_rank(study: Study, variant: Variant, folder: Path) -> float:
+def _held_out_rank(study: Study, variant: Variant, folder: Path, seen: KeptSights) -> float:
     """Mean reciprocal rank of a trial's model on the rows that it has not seen."""
     model, card = checkpoint.load(folder / "model", study.device, study.base)
     parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
@@ -200,6 +200,7 @@ def _held_out_rank(study: Study, variant: Variant, folder: Path) -> float:
         blank=variant.blank,
         recipe=card.recipe,
         max_tokens=study.max_tokens,
+        kept=seen,
     )
 
 
@@ -234,7 +235,7 @@ def _train(
 
 
 def _measure(
-    study: Study, folder: Path, sets: Sets, chain: ChainMode, say: Callable[[str], None]
+    study: Study, folder: Path, sets: Sets, chain: ChainMode, seen: KeptSights, say: Callable[[str], None]
 ) -> list[Evaluation]:
     model, card = checkpoint.load(folder / "model", study.device, study.base)
     asking = Asking(
@@ -243,7 +244,7 @@ def _measure(
     place = folder / "embeddings"
     folders = [place / "-".join(filter(None, (each.dataset, each.category))) for each in sets]
     return [
-        evaluate(model, model_key(card), each, study.choices, asking, kept_in, say)
+        evaluate(model, model_key(card), each, study.choices, asking, kept_in, say, seen)
         for each, kept_in in zip(sets, folders, strict=True)
     ]
 

@@ -189,7 +189,7 @@ def _query_chunks(
         def run() -> Embedded:
             turns = [
                 model.reader.user_turn(
-                    sights[0].of(example.reference, example.reference_digest),
+                    sights[0].load(example.reference, example.reference_digest),
                     query_prompt("" if settings.blank == "text" else example.text),
                 )
                 for example in batch[part]
@@ -215,7 +215,7 @@ def _image_chunks(
     def chunk(part: slice) -> Chunk:
         def run() -> Embedded:
             turns = [
-                model.reader.user_turn(sights.of(path, sha), image_prompt()) for path, sha in wanted[part]
+                model.reader.user_turn(sights.load(path, sha), image_prompt()) for path, sha in wanted[part]
             ]
             return _embedded(model, model.reader.embedding_batch(turns), settings)
 
