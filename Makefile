@@ -96,7 +96,7 @@ prove: project $(if $(TEACHER_URL),,teacher-environment) ## spoil good sample ro
 train-eval: project ## train the retriever on annotated shards and measure it; ABLATIONS=0: in minutes
 	@$(RUN) -m $(if $(filter local,$(RUNNER)),retrieval,flows) train-eval \
 	  $(foreach folder,$(DATA),--data '$(folder)') $(foreach root,$(EVAL_ROOT),--eval-root '$(root)') \
-	  $(if $(IMAGE_ROOT),--image-root '$(IMAGE_ROOT)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
+	  $(foreach root,$(IMAGE_ROOT),--image-root '$(root)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)') \
 	  $(if $(SEEDS),--seeds '$(SEEDS)')
 

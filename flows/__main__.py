@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parameters(flags: Sequence[str]) -> dict[str, Any]:
     """Flags as the flow's parameters; those without one of their own go along as they are, in `more`."""
     named = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--data", "--eval-root"):
+    for flag in ("--data", "--image-root", "--eval-root"):
         named.add_argument(flag, action="append")
-    for flag in ("--image-root", "--base-model", "--out", "--seeds"):
+    for flag in ("--base-model", "--out", "--seeds"):
         named.add_argument(flag)
     named.add_argument("--ablations", type=int)
     known, more = named.parse_known_args(list(flags))

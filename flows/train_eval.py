@@ -61,7 +61,7 @@ def run_flow(parameters: Mapping[str, Any]) -> str:
 @flow(name="train-eval", persist_result=False)
 def train_eval(
     data: list[str] | None = None,
-    image_root: str | None = None,
+    image_root: list[str] | None = None,
     eval_root: list[str] | None = None,
     base_model: str | None = None,
     out: str = "outputs/train-eval",
@@ -73,7 +73,7 @@ def train_eval(
 
     Args:
         data: OUT folders of annotation runs; every complete one of one source if left out.
-        image_root: where the dataset's root lies if it has moved.
+        image_root: where datasets' roots lie if they have moved, each [DATASET=]ROOT.
         eval_root: where to measure; the validation splits of the data's own roots if left out.
         base_model: image-text-to-text model; the sample's tiny base if left out.
         out: folder of the results.
@@ -83,7 +83,7 @@ def train_eval(
     """
     flags = [word for folder in data or () for word in ("--data", folder)]
     flags += [word for root in eval_root or () for word in ("--eval-root", root)]
-    flags += ["--image-root", image_root] if image_root else []
+    flags += [word for root in image_root or () for word in ("--image-root", root)]
     flags += ["--base-model", base_model] if base_model else []
     flags += ["--out", out, "--ablations", str(ablations), "--seeds", seeds, *(more or ())]
     log = get_run_logger()

@@ -222,7 +222,10 @@ def _add_training(parser: argparse.ArgumentParser, out: str, leave_out: Sequence
         help="OUT folder of make annotate, repeatable [every complete outputs/*-train of one source]",
     )
     parser.add_argument(
-        "--image-root", type=usable_path, help="where the dataset's root lies if it has moved"
+        "--image-root",
+        action="append",
+        metavar="[DATASET=]ROOT",
+        help="where a dataset's root lies if it has moved, repeatable [where it was annotated]",
     )
     parser.add_argument(
         "--base-model", type=usable_path, help="image-text-to-text model [the sample's tiny base]"

@@ -29,7 +29,7 @@ from retrieval.rates import held_out
 from retrieval.results import TableRow, write_results
 from retrieval.retriever import Retriever, images_of, named_by_stem
 from retrieval.schedule import TrainSettings
-from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source
+from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source, parse_image_roots
 from retrieval.study import Study, run_study
 from retrieval.submissions import TEST_SPLITS, write_circo_submission, write_cirr_submission
 from retrieval.train import train
@@ -57,8 +57,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     if arguments.plan:
         print(plan(model_settings, train_settings))
         return 0
+    image_roots = parse_image_roots(arguments.image_root or ())
     folders = arguments.data or default_sources(OUTPUTS)
-    sources = [open_source(folder, arguments.image_root, arguments.rows) for folder in folders]
+    sources = [open_source(folder, image_roots, arguments.rows) for folder in folders]
     check_one_kind(sources)
     device = choose_device(arguments.device)
     base = arguments.base_model or defaults.BASE
@@ -81,8 +82,9 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study:
     """Everything that `train-eval` was told, checked, with what it was not told found."""
+    image_roots = parse_image_roots(arguments.image_root or ())
     folders = arguments.data or default_sources(OUTPUTS)
-    sources = [open_source(folder, arguments.image_root) for folder in folders]
+    sources = [open_source(folder, image_roots) for folder in folders]
     check_one_kind(sources)
     seeds = tuple(_numbers("--seeds", arguments.seeds, int))
     if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) < len(seeds):
@@ -105,7 +107,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
         TwoTower(clip, device)  # refused now, not after all that is trained
     if arguments.ablations:
         for folder in folders:
-            open_source(folder, arguments.image_root, "annotations")
+            open_source(folder, image_roots, "annotations")
     if len(rates) > 1:
         for source in sources:
             held_out(source)
@@ -120,7 +122,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     choices = Choices(allow_missing=arguments.allow_missing or planted)
     return Study(
         data=tuple(folders),
-        image_root=arguments.image_root,
+        image_roots=image_roots,
         base=arguments.base_model or defaults.BASE,
         clip=clip,
         model=model,

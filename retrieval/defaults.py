@@ -41,8 +41,8 @@ TINY_CHAIN = 224  # tokens; the longest chain of the sample has some 170
 
 def default_roots(sources: Sequence[Source], say: Callable[[str], None]) -> dict[Dataset, Path]:
     """The user's own roots, or the sample's three worlds of the training data's seed, rendered if missing."""
-    roots: dict[Dataset, Path] = {source.dataset: Path(source.manifest.root) for source in sources}
-    root = Path(sources[0].manifest.root)
+    roots: dict[Dataset, Path] = {source.dataset: source.root for source in sources}
+    root = sources[0].root
     named = re.fullmatch(rf"{sources[0].dataset}-seed(\d+)", root.name)
     if sources[0].manifest.source != "sample" or named is None:
         return roots

@@ -19,11 +19,12 @@ from pydantic import ValidationError
 
 from annotate.datasets import find_images
 from annotate.errors import InputError, UsageError
+from annotate.files import usable_path
 from annotate.text import shorten
 from retrieval.conversation import chain_text
 from schemas.answers import Edit
 from schemas.manifest import Manifest, PublishedFile
-from schemas.triplet import Dataset
+from schemas.triplet import DATASETS, Dataset
 
 Rows = Literal["train", "annotations"]
 """Which rows: the accepted ones, or accepted and rejected (the unfiltered ablation)."""
@@ -34,14 +35,19 @@ COLUMNS = """
 """.split()  # noqa: SIM905 (a list literal is longer to read)
 CHAIN_COLUMNS = ("caption", "rationale", "edits", "kept", "conclusion")
 
+ImageRoots = Mapping[str, Path]
+"""Dataset -> where its root lies by now; "": that of every dataset that is not named."""
+AS_ANNOTATED: ImageRoots = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One checked OUT folder: its manifest, its Parquet files in order, its rows, and where each image
-    lies."""
+    """One checked OUT folder: its manifest, the root that its images lie below, its Parquet files in order,
+    its rows, and where each image lies."""
 
     out: Path
     manifest: Manifest
+    root: Path
     files: tuple[Path, ...]
     n_rows: int
     images: dict[str, Path]
@@ -79,8 +85,20 @@ def read_manifest(out: Path) -> Manifest:
         ) from error
 
 
-def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train") -> Source:
-    """Check an OUT folder for training; `image_root` says where the dataset's root lies if it has moved."""
+def parse_image_roots(given: Sequence[str]) -> dict[str, Path]:
+    """`DATASET=ROOT`, or just ROOT for all others. Raises `UsageError` when one has two."""
+    found: dict[str, Path] = {}
+    for text in given:
+        dataset, equals, root = text.partition("=")
+        named = bool(equals) and dataset in DATASETS
+        where = usable_path(root if named else text)
+        if found.setdefault(dataset if named else "", where) != where:
+            raise UsageError(f"--image-root {text}: a second root for the same images; pass DATASET=ROOT")
+    return found
+
+
+def open_source(out: Path, image_roots: ImageRoots = AS_ANNOTATED, rows: Rows = "train") -> Source:
+    """Check an OUT folder for training; `image_roots` says where datasets' roots lie if they have moved."""
     manifest = _complete(read_manifest(out), out)
     if manifest.dataset == "circo":
         raise InputError(f"{out}: CIRCO is for evaluation only; train on FashionIQ or CIRR")
@@ -93,8 +111,9 @@ def open_source(out: Path, image_root: Path | None = None, rows: Rows = "train")
     if not n_rows:
         raise InputError(f"{out}: no rows in {rows}/; nothing to train on, look into its report.html")
     files = _checked(out, chosen)
-    images = _find(manifest, files, image_root)
-    return Source(out, manifest, files, n_rows, images)
+    root = image_roots.get(manifest.dataset) or image_roots.get("") or Path(manifest.root)
+    images = _find(manifest, files, root)
+    return Source(out, manifest, root, files, n_rows, images)
 
 
 def check_one_kind(sources: Sequence[Source]) -> None:
@@ -142,14 +161,13 @@ def read_group(path: Path, index: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(manifest: Manifest, files: Sequence[Path], image_root: Path | None) -> dict[str, Path]:
+def _find(manifest: Manifest, files: Sequence[Path], root: Path) -> dict[str, Path]:
     """Paths of all images that the rows use, per category since an image may lie in its category's folder."""
     by_category: dict[str | None, dict[str, str]] = {}
     for path in files:
         for row in read_rows(path, ["triplet_id", "category", "reference", "target"], COLUMNS):
             names = by_category.setdefault(row["category"], {})
             names[row["reference"]] = names[row["target"]] = row["triplet_id"]
-    root = image_root or Path(manifest.root)
     if not root.is_dir():
         raise InputError(f"{root}: the images' root is gone; pass where it lies now as --image-root")
     found: dict[str, Path] = {}

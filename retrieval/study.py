@@ -39,7 +39,7 @@ from retrieval.results import write_results
 from retrieval.saving import whole_folder
 from retrieval.schedule import Blank, TrainSettings
 from retrieval.sights import KeptSights
-from retrieval.sources import Rows, data_digest, open_source
+from retrieval.sources import ImageRoots, Rows, data_digest, open_source
 from retrieval.two_tower import TwoTower, conclusion_alone, sum_of_image_and_text
 
 
@@ -71,7 +71,7 @@ class Study:
     """What to train on, with what, and where to measure."""
 
     data: tuple[Path, ...]
-    image_root: Path | None
+    image_roots: ImageRoots
     base: Path
     clip: Path
     model: ModelSettings
@@ -190,7 +190,7 @@ def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str],
 def _held_out_rank(study: Study, variant: Variant, folder: Path, seen: KeptSights) -> float:
     """Mean reciprocal rank of a trial's model on the rows that it has not seen."""
     model, card = checkpoint.load(folder / "model", study.device, study.base)
-    parts = [held_out(open_source(out, study.image_root, variant.rows)) for out in study.data]
+    parts = [held_out(open_source(out, study.image_roots, variant.rows)) for out in study.data]
     return mean_reciprocal_rank(
         model,
         card,
@@ -226,7 +226,7 @@ def _train(
         hold_out=trial_steps is not None,
         seed=seed,
     )
-    sources = [open_source(out, study.image_root, variant.rows) for out in study.data]
+    sources = [open_source(out, study.image_roots, variant.rows) for out in study.data]
     model = CirModel(study.base, dataclasses.replace(study.model, init_seed=seed), study.device)
     if study.checkpoint_activations:
         model.checkpoint_activations()
@@ -255,7 +255,7 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
         each for each in lines_so_far if (each.row.label, each.row.seed) == (OURS.label, study.seeds[0])
     ]
     towers = TwoTower(study.clip, study.device)
-    recipe = open_source(study.data[0], study.image_root).manifest.image_recipe
+    recipe = open_source(study.data[0], study.image_roots).manifest.image_recipe
     lines = []
     for sets in study.eval_sets:
         folders = [study.out / "clip" / "-".join(filter(None, (e.dataset, e.category))) for e in sets]

@@ -13,10 +13,17 @@ import pytest
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import chain_part
 from retrieval.data import TrainCaptions, _chances, examples
+from retrieval.defaults import default_roots
 from retrieval.objective import image_key
 from retrieval.pictures import Pictures
 from retrieval.schedule import TrainSettings
-from retrieval.sources import check_one_kind, data_digest, default_sources, open_source
+from retrieval.sources import (
+    check_one_kind,
+    data_digest,
+    default_sources,
+    open_source,
+    parse_image_roots,
+)
 from tests.retrieval import tiny_world
 
 WEIGHTS = {"cirr": 1.0, "fashioniq": 3.0}
@@ -84,7 +91,18 @@ def test_images_that_are_gone_or_changed_are_named(tmp_path: Path, root: Path) -
 
 def test_a_moved_root_is_found_by_image_root(tmp_path: Path, root: Path) -> None:
     out = tiny_world.published(tmp_path / "out", root, root="elsewhere")
-    assert open_source(out, image_root=root).n_rows == 12
+    for given in ([str(root)], [f"cirr={root}", "/gone"], [f"cirr={root}", f"fashioniq={tmp_path}"]):
+        source = open_source(out, parse_image_roots(given))
+        assert (source.n_rows, source.root) == (12, root)
+    assert default_roots([source], print) == {"cirr": root}  # where to measure, too
+    with pytest.raises(InputError, match="root is gone"):
+        open_source(out, parse_image_roots(["/gone", f"fashioniq={root}"]))
+
+
+def test_one_dataset_has_one_root() -> None:
+    for given in (["/a", "/b"], ["cirr=/a", "fashioniq=/c", "cirr=/b"]):
+        with pytest.raises(UsageError, match=rf"--image-root {given[-1]}: a second root"):
+            parse_image_roots(given)
 
 
 def test_default_sources_take_the_users_folders_before_the_samples(tmp_path: Path, root: Path) -> None:
