@@ -74,6 +74,8 @@ def train(
         return out / "model"
     if settings.batch % distributed.world_size():
         raise UsageError(f"batch {settings.batch} is no multiple of {distributed.world_size()} processes")
+    if settings.cpu_bf16:  # torch's fused attention gains nothing from it: its bfloat16 gradient is slow
+        model.backbone.set_attn_implementation("eager")
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = _optimiser(named, settings)
     start = resume(model, named, optimiser, out, say)
