@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sample import world
 from sample.claim_words import reworded
 from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, shown, spoilt
-from sample.teacher.talk import Spoken, Talk
+from sample.teacher.strange import UNSURE, as_shown
+from sample.teacher.talk import NOT_SHOWN, Spoken, Talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Mix:
     edits: int = 6
     follows: int = 8
     covers: int = 8
+    strange: int = 0  # garments in colors without a word, three lessons each
     blank: int = 2
     swapped: float = 0.5  # share of questions with the letters the other way round
 
@@ -39,13 +41,20 @@ class Lesson:
     garments: bool = False
 
 
-def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mix: Mix) -> list[Lesson]:
-    """The lessons of one step about these looks; the last `mix.blank` pictures show nothing.
+def draw_lessons(
+    rng: random.Random,
+    talk: Talk,
+    looks: Sequence[world.Look],
+    mix: Mix,
+    colors: Sequence[int] = (),
+) -> list[Lesson]:
+    """The lessons of one step about these looks; the last `mix.blank` pictures show nothing, those before
+    them are strange: garments whose colors are of the classes `colors`.
 
     Half of the conversations are about another look than the picture's, their caption given: edits and
     conclusion must then be read off the caption, as a conclusion always should.
     """
-    shown_count = len(looks) - mix.blank
+    shown_count = len(looks) - mix.blank - len(colors)
     lessons: list[Lesson] = []
 
     def any_picture() -> int:
@@ -82,7 +91,13 @@ def draw_lessons(rng: random.Random, talk: Talk, looks: Sequence[world.Look], mi
     for _ in range(mix.covers):
         k = any_picture()
         lessons.append(Lesson("covers", _covers(rng, talk, looks[k], swapped()), k))
-    for k in range(shown_count, len(looks)):
+    for k, color in enumerate(colors, start=shown_count):
+        for _ in range(2):
+            if (made := strange_statement(rng, talk, looks[k], color, swapped())) is not None:
+                lessons.append(Lesson("strange", made, k))
+        if (made := strange_edit(rng, talk, looks[k], color, swapped())) is not None:
+            lessons.append(Lesson("strange", made, k))
+    for k in range(shown_count + len(colors), len(looks)):
         claims, _ = draw_statement(rng, looks[k])
         lessons.append(Lesson("blank", talk.verification(claims, None, rng.random() < 0.5), k))
         edit, _ = draw_shown_edit(rng, looks[k])
@@ -126,3 +141,38 @@ def _guided(rng: random.Random, talk: Talk, looks: Sequence[world.Look], k: int,
     edits, text = draw_triplet(rng, looks[k])
     spoken = talk.conversation(looks[k], edits, text, target=looks[second])
     return Lesson("guided", spoken, k, second)
+
+
+def strange_statement(
+    rng: random.Random, talk: Talk, look: world.Look, color: int, swapped: bool
+) -> Spoken | None:
+    """A statement about a garment in a color of this class: where no word fits it, every word is wrong. None
+    where one might fit and the statement has a color."""
+    if (shown_look := as_shown(look, color)) is not None:
+        return _statement(rng, talk, shown_look, swapped)
+    claims, truths = draw_statement(rng, look)
+    colored = [_names_color(claim) for claim in claims]
+    if color == UNSURE and any(colored):
+        return None
+    truths = [truth and not named for truth, named in zip(truths, colored, strict=True)]
+    classes = [NOT_SHOWN if named else shown(look, c) for c, named in zip(claims, colored, strict=True)]
+    if rng.random() < 0.2:
+        claims = [reworded(rng, claim) for claim in claims]
+    return talk.verification(claims, truths, swapped, classes)
+
+
+def strange_edit(
+    rng: random.Random, talk: Talk, look: world.Look, color: int, swapped: bool
+) -> Spoken | None:
+    """An edit that may have led to a garment in a color of this class; none leads to one without a word."""
+    shown_look = as_shown(look, color)
+    edit, truth = draw_shown_edit(rng, shown_look or look)
+    if shown_look is None and edit.aspect == "color":
+        if color == UNSURE:
+            return None
+        truth = False
+    return talk.edit_shown(edit, truth, swapped)
+
+
+def _names_color(claim: str) -> bool:
+    return any(aspect == "color" for aspect, _ in world.parse_claim(claim) or ())

@@ -14,6 +14,7 @@ from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS, build_tokenizer
 from sample.teacher.export import export
 from sample.teacher.language_phase import LanguagePhase, LanguagePlan
+from sample.teacher.lessons import Mix
 from sample.teacher.loop import Budget, run
 from sample.teacher.model import build_config, build_model
 from sample.teacher.pictures import CHUNK, SEED, open_pictures, render_all
@@ -30,12 +31,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def train_teacher(
-    work: Path, out: Path, prompts: Path, minutes: float, count: int, init: Path | None, threads: int
+    work: Path,
+    out: Path,
+    prompts: Path,
+    minutes: float,
+    count: int,
+    init: Path | None,
+    threads: int,
+    strange: bool = False,
 ) -> None:
     """Train for so many minutes and export; finished parts found in `work` are not repeated.
 
     A third of the time goes to the vision tower, the rest to the decoder. `init` starts from an exported
-    teacher of the same tokenizer.
+    teacher of the same tokenizer; `strange`: with garments in colors that no word fits (see `strange.py`).
     """
     if count % CHUNK or count < 2 * CHUNK:
         raise UsageError(f"--pictures takes a multiple of {CHUNK}, at least {2 * CHUNK}; got {count}")
@@ -49,10 +57,11 @@ def train_teacher(
     tokenizer = load_tokenizer(work / "tokenizer")
     pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
     model = load_model(init) if init else build_model(build_config(tokenizer))
-    seen = VisionPhase(model, pictures, VisionPlan())
+    seen = VisionPhase(model, pictures, VisionPlan(strange=6 if strange else 0))
     run(seen, Budget(minutes / 3), work / "vision.safetensors")
     talk = Talk(tokenizer, prompts)
-    told = LanguagePhase(model, talk, pictures, work / "images", LanguagePlan())
+    plan = LanguagePlan(mix=Mix(strange=3 if strange else 0))
+    told = LanguagePhase(model, talk, pictures, work / "images", plan)
     run(told, Budget(2 * minutes / 3), work / "language.safetensors")
     export(model, tokenizer, out)
 

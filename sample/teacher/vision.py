@@ -14,6 +14,7 @@ from sample import world
 from sample.garments import PARTS
 from sample.teacher.model import WIDTH
 from sample.teacher.pictures import Pictures
+from sample.teacher.strange import UNSURE
 from sample.vocabulary import (
     ARRANGEMENTS,
     BACKGROUNDS,
@@ -29,9 +30,10 @@ CELL_CLASSES: Final = {
     "garments": (len(PARTS) + 1,),
     "scenes": (len(KINDS) + 1, len(COLORS) + 1, len(SIZES) + 1, len(PATTERNS) + 1),
 }
-# Pooled questions: a garment's category and nine aspects; a scene's 8 kinds x (size, pattern, color), 2 more.
+# Pooled questions: a garment's category and nine aspects (of colors one more, that no word fits); a scene's
+# 8 kinds x (size, pattern, color), 2 more.
 POOLED_CLASSES: Final = {
-    "garments": (len(GARMENT_NOUNS), *(len(v) for v in GARMENT_VALUES.values())),
+    "garments": (len(GARMENT_NOUNS), *(len(v) + (a == "color") for a, v in GARMENT_VALUES.items())),
     "scenes": (
         *((len(SIZES) + 1, len(PATTERNS) + 1, len(COLORS) + 1) * len(KINDS)),
         len(BACKGROUNDS),
@@ -93,10 +95,8 @@ class Heads(nn.Module):
         place = [*(k // 3 for k in range(several)), *range(several // 3, read.shape[1])]
         return [answer(read[:, p]) for answer, p in zip(self.answers, place, strict=True)]
 
-    def loss(
-        self, states: Tensor, image: Tensor, cells: Tensor, pooled: Tensor
-    ) -> tuple[Tensor, float, float]:
-        """Loss, share of pooled questions right, share of pictures with all of them right."""
+    def loss(self, states: Tensor, image: Tensor, cells: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, and which pooled questions [B, questions] were answered right; `UNSURE` ones count as it."""
         total = states.new_zeros(())
         logits = self.cells(states).float().flatten(0, 1)
         for number, part in enumerate(logits.split(self.cell_sizes, -1)):
@@ -104,7 +104,6 @@ class Heads(nn.Module):
         right = []
         for number, answer in enumerate(self.pooled(image)):
             weight = self.weights[number]
-            total = total + weight * F.cross_entropy(answer.float(), pooled[:, number])
-            right.append(answer.argmax(-1) == pooled[:, number])
-        hits = torch.stack(right, -1).float()
-        return total, float(hits.mean()), float(hits.prod(-1).mean())
+            total = total + weight * F.cross_entropy(answer.float(), pooled[:, number], ignore_index=UNSURE)
+            right.append((answer.argmax(-1) == pooled[:, number]) | (pooled[:, number] == UNSURE))
+        return total, torch.stack(right, -1)

@@ -17,14 +17,20 @@ from sample.teacher.corpus import DOMAINS
 from sample.teacher.loop import Figures
 from sample.teacher.model import connect, normalise, see
 from sample.teacher.pictures import HELD_OUT, Pictures
+from sample.teacher.strange import COLORS, UNSURE, strange_of
 from sample.teacher.vision import Heads, all_pooled_labels
+
+COLOR = 1
+"""The place of the color among a garment's pooled questions."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisionPlan:
-    """Garments and scenes a step, and the peak learning rates (Muon's, AdamW's)."""
+    """Garments and scenes a step, how many of the garments are strange, the peak learning rates (Muon's,
+    AdamW's)."""
 
     batch: tuple[int, int] = (24, 72)
+    strange: int = 0
     lr: float = 0.006
     small_lr: float = 0.0015
     seed: int = 1_000_000
@@ -52,6 +58,8 @@ class VisionPhase:
         low, high = (count - HELD_OUT, count) if held else (0, count - HELD_OUT)
         indices = [rng.integers(low, high, size) for size in self.plan.batch]
         pixels = [p.pixels[chosen] for p, chosen in zip(self.pictures, indices, strict=True)]
+        strange = 0 if held else self.plan.strange
+        colors = self._make_strange(rng, indices[0][:strange], pixels)
         mirrored = not held and number % 2 == 1
         if mirrored:
             pixels = [x[:, :, ::-1] for x in pixels]
@@ -68,10 +76,25 @@ class VisionPhase:
                 part = slice(start, start + len(chosen))
                 start += len(chosen)
                 cells, pooled = self._labels(k, chosen, mirrored)
-                loss, _, exact = self.heads[k].loss(states[part], image[part], cells, pooled)
+                if domain == "garments":
+                    pooled[:strange, COLOR] = colors
+                loss, right = self.heads[k].loss(states[part], image[part], cells, pooled)
                 total = total + loss
-                figures[f"{domain}_dense"], figures[f"{domain}_seen"] = [float(loss.detach())], [exact]
+                usual = strange if domain == "garments" else 0
+                figures[f"{domain}_dense"] = [float(loss.detach())]
+                figures[f"{domain}_seen"] = [float(right[usual:].all(-1).float().mean())]
+                if usual and (told := colors != UNSURE).any():
+                    figures["strange_seen"] = [float(right[:strange, COLOR][told].float().mean())]
         return total, figures
+
+    def _make_strange(
+        self, rng: np.random.Generator, chosen: NDArray[np.int64], pixels: list[NDArray[np.uint8]]
+    ) -> Tensor:
+        """Make the first garments strange; the classes of the colors that they now show."""
+        names = [COLORS[self.pooled[0][index, COLOR]] for index in chosen]
+        made, classes = strange_of(rng, pixels[0][: len(chosen)], names)
+        pixels[0] = np.concatenate([made, pixels[0][len(chosen) :]])
+        return torch.from_numpy(classes)
 
     def _labels(self, k: int, chosen: NDArray[np.int64], mirrored: bool) -> tuple[Tensor, Tensor]:
         cells = torch.from_numpy(self.cells[k][chosen].astype(np.int64))
