@@ -34,6 +34,7 @@ from retrieval.queries import CircoText, GalleryMode, QueryMode, expand, fashion
 from retrieval.ranking import Scores, score_blocks
 from retrieval.schedule import Blank
 from retrieval.sights import KeptSights, Sights
+from retrieval.sources import split_root
 from schemas.triplet import DATASETS, Dataset, Triplet
 
 EVALUATION_SPLIT = "val"
@@ -308,11 +309,11 @@ def parse_roots(given: Sequence[str]) -> dict[Dataset, Path]:
     """
     found: list[tuple[Dataset, Path]] = []
     for text in given:
-        dataset, equals, root = text.partition("=")
-        if equals and dataset in DATASETS:
-            found.append((dataset, Path(root)))
+        dataset, root = split_root(text)
+        if dataset is not None:
+            found.append((dataset, root))
             continue
-        pairs = [(name, folder) for folder in _folders(Path(text)) for name in looks_like(folder)]
+        pairs = [(name, folder) for folder in _folders(root) for name in looks_like(folder)]
         if not pairs:
             raise UsageError(f"--eval-root {text}: holds none of {', '.join(DATASETS)}; pass DATASET=ROOT")
         found += pairs

@@ -21,10 +21,9 @@ from retrieval.checkpoint import Card
 from retrieval.data import is_held_out
 from retrieval.encode import QueryText, encode_images, encode_queries, model_key
 from retrieval.model import CirModel
-from retrieval.pictures import Pictures
 from retrieval.ranking import ranks_by_embedding
 from retrieval.schedule import Blank
-from retrieval.sights import KeptSights, Sights
+from retrieval.sights import KeptSights, sights_of
 from retrieval.sources import Source, read_group, row_groups
 
 QUERIES, GALLERY = 200, 1000  # at most, a source
@@ -79,9 +78,7 @@ def mean_reciprocal_rank(
     """1/rank of the target, the reference left out, averaged over the queries of all parts; `kept`: what
     training saw."""
     found: list[float] = []
-    pictures = Sights(model, Pictures(recipe), kept)
-    blanks = Sights(model, Pictures(recipe, blank=True), KeptSights())
-    references = blanks if blank == "image" else pictures
+    references, pictures = sights_of(model, recipe, blank == "image", kept)
     for part in parts:
         gallery = encode_images(model, model_key(card), part.images, folder, pictures)
         asked = [QueryText(q.reference, "" if blank == "text" else q.text) for q in part.queries]

@@ -41,7 +41,9 @@ class TrainSettings:
     weights: Annotated[
         str, "how often each dataset is drawn, e.g. cirr=1,fashioniq=2; empty: by its rows"
     ] = ""
-    cpu_bf16: Annotated[bool, "products in bfloat16 on the CPU: half the time where the CPU knows it"] = False
+    cpu_bf16: Annotated[
+        bool, "products in bfloat16 on the CPU: two thirds of the time where the CPU knows it"
+    ] = False
     hold_out: Annotated[bool, "leave out the tenth of the references that learning rates are chosen on"] = (
         False
     )

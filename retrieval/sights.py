@@ -69,5 +69,11 @@ class Sights:
         return seen
 
 
+def sights_of(model: CirModel, recipe: str, blank: bool, kept: KeptSights) -> tuple[Sights, Sights]:
+    """Of references (grey if `blank`, and then not shared) and of targets, in the annotation's recipe."""
+    targets = Sights(model, Pictures(recipe), kept)
+    return (Sights(model, Pictures(recipe, blank=True), KeptSights()) if blank else targets), targets
+
+
 def _size(sight: Spoken) -> int:
     return sum(tensor.nbytes for tensor in sight.pixels.values())

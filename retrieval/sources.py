@@ -85,14 +85,18 @@ def read_manifest(out: Path) -> Manifest:
         ) from error
 
 
+def split_root(text: str) -> tuple[Dataset | None, Path]:
+    """`DATASET=ROOT`, or just ROOT: then the dataset is None."""
+    dataset, equals, root = text.partition("=")
+    return (dataset, usable_path(root)) if equals and dataset in DATASETS else (None, usable_path(text))
+
+
 def parse_image_roots(given: Sequence[str]) -> dict[str, Path]:
     """`DATASET=ROOT`, or just ROOT for all others. Raises `UsageError` when one has two."""
     found: dict[str, Path] = {}
     for text in given:
-        dataset, equals, root = text.partition("=")
-        named = bool(equals) and dataset in DATASETS
-        where = usable_path(root if named else text)
-        if found.setdefault(dataset if named else "", where) != where:
+        dataset, where = split_root(text)
+        if found.setdefault(dataset or "", where) != where:
             raise UsageError(f"--image-root {text}: a second root for the same images; pass DATASET=ROOT")
     return found
 

@@ -29,10 +29,9 @@ from retrieval.gradcache import Chunk, Embedded, backward
 from retrieval.inputs import Batch
 from retrieval.model import CirModel
 from retrieval.objective import info_nce, keys_tensor, known_positives
-from retrieval.pictures import Pictures
 from retrieval.saving import only_ours, writing
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
-from retrieval.sights import KeptSights, Sights
+from retrieval.sights import KeptSights, Sights, sights_of
 from retrieval.sources import Source, data_digest
 from retrieval.training_state import cut_metrics, resume, save_state
 
@@ -80,7 +79,8 @@ def train(
     optimiser = _optimiser(named, settings)
     start = resume(model, named, optimiser, out, say)
     metrics = cut_metrics(out / METRICS, start)
-    sights = _sights(model, settings, sources, kept or KeptSights())
+    recipe = sources[0].manifest.image_recipe
+    sights = sights_of(model, recipe, settings.blank == "image", kept or KeptSights())
     stream = examples(
         sources,
         settings.seed,
@@ -110,7 +110,7 @@ def train(
     if distributed.rank() == 0:
         about = {
             **identity,
-            "recipe": sources[0].manifest.image_recipe,
+            "recipe": recipe,
             "last": metrics[-1] if metrics else {},
         }
         checkpoint.save(model, base, out / "model", about)
@@ -235,17 +235,6 @@ def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedde
 
 def _parts(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
-
-
-def _sights(
-    model: CirModel, settings: TrainSettings, sources: Sequence[Source], kept: KeptSights
-) -> tuple[Sights, Sights]:
-    """Of references (grey when the image is blanked) and of targets, in the recipe of the annotation."""
-    recipe = sources[0].manifest.image_recipe
-    targets = Sights(model, Pictures(recipe), kept)
-    if settings.blank != "image":
-        return targets, targets
-    return Sights(model, Pictures(recipe, blank=True), KeptSights()), targets
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:

@@ -80,10 +80,10 @@ class VisionPhase:
                     pooled[:strange, COLOR] = colors
                 loss, right = self.heads[k].loss(states[part], image[part], cells, pooled)
                 total = total + loss
-                usual = strange if domain == "garments" else 0
+                odd = strange if domain == "garments" else 0  # they come first
                 figures[f"{domain}_dense"] = [float(loss.detach())]
-                figures[f"{domain}_seen"] = [float(right[usual:].all(-1).float().mean())]
-                if usual and (told := colors != UNSURE).any():
+                figures[f"{domain}_seen"] = [float(right[odd:].all(-1).float().mean())]
+                if odd and (told := colors != UNSURE).any():
                     figures["strange_seen"] = [float(right[:strange, COLOR][told].float().mean())]
         return total, figures
 

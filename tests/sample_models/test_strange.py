@@ -43,6 +43,13 @@ def garments(count: int) -> list[world.Look]:
     return [world.draw_look(rng, "garments") for _ in range(count)]
 
 
+def question(talk: Talk, ids: list[int], prompt: str, last: str) -> str:
+    """What stands in the place of the prompt's last foreign text."""
+    before, after = talk.prompts[prompt].split("{{" + last + "}}")
+    text = talk.tokenizer.decode(ids)
+    return str(text.split(before)[1].split(after.split("{{")[0])[0])
+
+
 def test_colors_as_they_are_have_their_words_and_far_ones_have_none() -> None:
     assert [color_class(SAME, color) for color in COLORS] == list(range(len(COLORS)))
     turned = Mixing(-np.eye(3, dtype=np.float32), np.ones(3, dtype=np.float32))
@@ -74,17 +81,20 @@ def test_pictures_and_classes_belong_together() -> None:
 
 def test_no_word_is_true_of_a_color_without_one(talk: Talk) -> None:
     rng = random.Random("statements")
-    verdicts = []
+    verdicts, colored, edited = [], 0, 0
     for look in garments(400):
         made = strange_statement(rng, talk, look, NO_WORD, swapped=False)
         assert made is not None
-        text = talk.tokenizer.decode(made.ids)
-        stated = text.split(talk.prompts["verify"].split("{{statement}}")[0])[1]
-        if any(f"{color} " in stated.split("\n")[0] for color in COLORS):
-            assert made.verdict == 0.0
         verdicts.append(made.verdict)
+        if set(question(talk, made.ids, "verify", "statement").replace(",", " ").split()) & set(COLORS):
+            colored += 1
+            assert made.verdict == 0.0
         edit = strange_edit(rng, talk, look, NO_WORD, swapped=False)
         assert edit is not None
+        if question(talk, edit.ids, "verify_edit", "edit").strip().startswith("color"):
+            edited += 1
+            assert edit.verdict == 0.0
+    assert colored > 150 and edited > 15
     assert 0.05 < sum(map(bool, verdicts)) / len(verdicts) < 0.5
 
 
