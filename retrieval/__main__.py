@@ -309,11 +309,14 @@ def _finite(text: str) -> float:
 
 
 def refuse_files(arguments: argparse.Namespace) -> None:
-    """Raise `UsageError` when something that is no folder lies where results should go."""
+    """Raise `UsageError` when something that is no folder, or an annotation run, lies where results should
+    go."""
     out = getattr(arguments, "out", None)
     for place in (out, *out.parents) if isinstance(out, Path) else ():
         if place.exists() and not place.is_dir():
             raise UsageError(f"{place} is no folder; give --out another one")
+    if isinstance(out, Path) and (out / "manifest.json").is_file():
+        raise UsageError(f"{out} holds annotations; give --out another folder")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def train_teacher(
     """
     if count % CHUNK or count < 2 * CHUNK:
         raise UsageError(f"--pictures takes a multiple of {CHUNK}, at least {2 * CHUNK}; got {count}")
+    model = load_model(init) if init else None  # refused now, not after the rendering
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     work.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def train_teacher(
         tokenizer.save_pretrained(work / "tokenizer")
     tokenizer = load_tokenizer(work / "tokenizer")
     pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
-    model = load_model(init) if init else build_model(build_config(tokenizer))
+    model = model or build_model(build_config(tokenizer))
     seen = VisionPhase(model, pictures, VisionPlan(strange=6 if strange else 0))
     run(seen, Budget(minutes / 3), work / "vision.safetensors")
     talk = Talk(tokenizer, prompts)

@@ -75,3 +75,10 @@ def test_a_file_that_a_manifest_only_names_is_gone(tmp_path: Path, name: str) ->
     )
     with pytest.raises(InputError, match="is gone, but the manifest names it"):
         open_source(out)
+
+
+def test_results_do_not_go_into_an_annotation_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    for command in ("train", "train-eval"):
+        assert "holds annotations" in refused(capsys, command, "--out", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

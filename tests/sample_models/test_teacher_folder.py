@@ -10,6 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from sample import world
+from sample.teacher.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "sample" / "models" / "teacher"
@@ -147,3 +148,14 @@ def test_an_answer_costs_about_one_token_a_word(tokenizer) -> None:  # type: ign
         claims = world.claims(world.draw_look(random.Random(5), domain))
         words = sum(len(claim.split()) for claim in claims)
         assert len(tokenizer.tokenize(compact({"claims": claims}))) == words + len(claims) + 1
+
+
+def test_a_teacher_to_go_on_from_that_is_not_there_is_told_before_anything_is_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    gone, work = tmp_path / "gone", tmp_path / "work"
+    flags = ["--init", str(gone), "--work", str(work), "--out", str(tmp_path / "out"), "--pictures", "2000"]
+    assert main(["train", *flags]) == 2
+    assert f"{gone} holds no model.safetensors" in capsys.readouterr().err
+    assert not work.exists()
