@@ -58,6 +58,8 @@ class Reader:
     eyes."""
 
     def __init__(self, folder: str | Path) -> None:
+        if Path(folder).is_absolute() and not Path(folder).is_dir():  # no name on a hub begins so
+            raise UsageError(f"{folder}: no such folder; check BASE_MODEL")
         try:
             config = AutoConfig.from_pretrained(folder)
         except (OSError, ValueError) as error:

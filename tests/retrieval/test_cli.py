@@ -198,10 +198,14 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
         (["train", "--data", "{tmp}"], "no shards here"),
         (["train", "--data", "{world}/out", "--base-model", "{tmp}/text"], "has no image input"),
         (
-            ["train", "--data", "{world}/out", "--base-model", "{tmp}/none"],
+            ["train", "--data", "{world}/out", "--base-model", "{tmp}"],
             "no model that transformers loads",
         ),
         (["train", "--data", "{world}/out", "--image-root", "{tmp}/none"], "root is gone"),
+        (
+            ["train", "--data", "{world}/out", "--base-model", "{tmp}/none"],
+            "no such folder; check BASE_MODEL",
+        ),
         (["train", "--data", "{world}/out", "--steps", "0"], "steps is 0; it must be above 0"),
         (
             ["train", "--data", "{world}/out", "--temperature", "0", "--base-model", "{world}/base"],
