@@ -96,9 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibrate.add_argument("--labels", required=True, type=usable_path, help="file of judgements of its rows")
     calibrate.add_argument("--precision", type=float, default=0.99, help="least share of right rows [0.99]")
-    calibrate.add_argument(
-        "--seed", type=_whole("--seed", 0, 1), default=0, help="of the split into two parts [0]"
-    )
     calibrate.set_defaults(function=_calibrate)
 
     inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
@@ -261,7 +258,7 @@ def _label(arguments: argparse.Namespace) -> int:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from annotate.calibration.thresholds import calibrate, needed_words, summary
 
-    found = calibrate(arguments.out, arguments.labels, arguments.precision, arguments.seed)
+    found = calibrate(arguments.out, arguments.labels, arguments.precision)
     print(summary(found))
     if found.promise is None:
         raise RunIncomplete(needed_words(found))

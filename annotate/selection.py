@@ -66,8 +66,8 @@ REJECTIONS: Mapping[str, str] = {
     "(p_settled below its threshold).",
     "leaked_claim": "A claim is known from the target image only (no_leak below its threshold; leak_claims "
     "names it).",
-    NOT_MEASURED: "A score that has a threshold was not measured: the row had been rejected before, by other "
-    "thresholds; run annotate with these to ask for it.",
+    NOT_MEASURED: "A score that has a threshold was not measured: another threshold had rejected the row "
+    "before (run annotate with these to ask for it), or there is no look-alike to compare with.",
 }
 QUARANTINES: Mapping[str, str] = {
     "missing_image": "The reference or target image is not in the image folder, or the record names none.",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageFilter, ImageOps
 
-from annotate.errors import InputError, UsageError
+from annotate.errors import CirError, InputError, UsageError
 from bench.driving import finish, run_command, verdict
 from sample.looks import parse_claim
 from sample.score_report import read_truth
@@ -165,10 +164,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--seed", type=int, default=31)
     flags.add_argument("--teacher-url", help="a server that runs [the sample's teacher in vLLM]")
     flags.add_argument("--most", type=float, default=0.02, help="share of rows that may be accepted")
-    flags.add_argument("--work", type=Path, default=Path("outputs") / "foreign", help="emptied first")
+    flags.add_argument("--work", type=Path, default=Path("outputs") / "foreign", help="must be empty")
     given = flags.parse_args(argv)
+    try:
+        return _measure(given)
+    except CirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _measure(given: argparse.Namespace) -> int:
     work: Path = given.work.absolute()
-    shutil.rmtree(work, ignore_errors=True)
+    if work.exists() and any(work.iterdir()):
+        raise UsageError(f"--work {given.work} is not empty: remove it, or give another folder")
     kinds: dict[str, Treat] = {"noise": noise, "inverted": inverted, "drawn": drawn}
     if given.photographs is not None:
         kinds["photographs"] = photographs(given.photographs)

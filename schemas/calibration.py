@@ -13,15 +13,16 @@ from schemas.manifest import Precision, Writing
 class Label(BaseModel):
     """One person's judgement of one row: a line of a labels file.
 
-    `strata` says how many rows each stratum of the draw had in OUT, `stratum` which one this row is of; both
-    are empty where every row was as likely to be judged as any other.
+    `right` is null where the person cannot tell: it counts as wrong. `strata` says how many rows each stratum
+    of the draw had in OUT, `stratum` which one this row is of; both are empty where every row was as
+    likely to be judged as any other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     triplet_id: str
     person: str
-    right: bool
+    right: bool | None
     stratum: str = ""
     strata: dict[str, Annotated[int, Field(ge=1, le=10**9)]] = {}
     note: str = ""
@@ -36,7 +37,8 @@ class Label(BaseModel):
 
 
 class Point(BaseModel):
-    """One choice of thresholds on the risk-coverage curve, over all labels."""
+    """One choice of thresholds on the risk-coverage curve, fitted to all labels and measured on them: it
+    promises nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,11 +54,13 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     job: str
     dataset: str
     split: str
     category: str | None
+    limit: int | None
+    seed: int
     image_recipe: str
     teacher: str
     teacher_sees_target: bool

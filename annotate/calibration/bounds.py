@@ -67,29 +67,3 @@ def upper_error(wrong: Floats, weights: Floats, delta: float, bet: float, plain:
 def lower_error(wrong: Floats, weights: Floats, delta: float, bet: float, plain: bool) -> float:
     """The error is above this with confidence 1 - delta: the same bound for the share of right rows."""
     return 1.0 - upper_error(1.0 - wrong, weights, delta, bet, plain)
-
-
-def labels_for(alpha: float, delta: float, error: float) -> int | None:
-    """Kept labels after which a binomial test will likely promise alpha, if their share of errors stays
-    `error`; None when that is not below alpha. 299 for .01 at 95 % without any error."""
-    if error >= alpha:
-        return None
-    for errors in range(10_000):
-        least = (
-            math.ceil(math.log(delta) / math.log1p(-alpha)) if errors == 0 else _least(errors, alpha, delta)
-        )
-        if error * least <= errors:
-            return least
-    return None
-
-
-def _least(errors: int, alpha: float, delta: float) -> int:
-    """Smallest n with P(Bin(n, alpha) <= errors) <= delta."""
-    low, high = errors, max(64, int(20 * (errors + 1) / alpha))
-    while low < high:
-        middle = (low + high) // 2
-        if float(binom.cdf(errors, middle, alpha)) <= delta:
-            high = middle
-        else:
-            low = middle + 1
-    return low

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from annotate.calibration.bounds import Floats, best_bet, labels_for, lower_error, p_value, upper_error
+from annotate.calibration.bounds import Floats, best_bet, lower_error, p_value, upper_error
 from annotate.calibration.path import keeps, threshold_path
+from annotate.errors import UsageError
 
 DELTA = 0.05
 TUNING = 0.35
@@ -100,9 +101,12 @@ def labelled(
 
 
 def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice:
-    """The certified thresholds that keep most, or the likeliest ones with how many labels they lack."""
+    """The certified thresholds that keep most, or the likeliest ones with how many labels they lack. Raises
+    `UsageError` when there are too few of every stratum."""
     alpha = 1 - precision
     tuning, test = _split(data, seed)
+    if not len(tuning.wrong):
+        raise UsageError("no stratum has labels enough to choose thresholds by; label more rows of each")
     path = _fitted(tuning)
     ranked = _ranked(tuning, path, alpha, len(test.wrong), seed)
     certified = []
@@ -175,11 +179,6 @@ def _choice(
     wrong, weights = test.wrong[kept], test.weights[kept]
     bet = best_bet(tuning.wrong[known], tuning.weights[known], alpha)
     share = _share(data, least)
-    needed = None
-    if not certified:
-        more = labels_for(alpha, DELTA, _error(data, least))
-        if more is not None and share > 0:
-            needed = max(1, round(more / share / (1 - TUNING)) - len(data.wrong))
     return Choice(
         certified=certified,
         thresholds=as_thresholds(data.names, least),
@@ -188,8 +187,27 @@ def _choice(
         low=1 - upper_error(wrong, weights, DELTA, bet, test.plain),
         high=1 - lower_error(wrong, weights, DELTA, bet, test.plain),
         kept_labels=int(kept.sum()),
-        needed=needed,
+        needed=None if certified else _needed(data, test, least, alpha, bet),
     )
+
+
+def _needed(data: Labelled, test: Labelled, least: Floats, alpha: float, bet: float) -> int | None:
+    """How many more labels will likely certify, if they are like these: a test's evidence, -log p, grows with
+    them. None where more of the same would not do."""
+    if not len(test.wrong) or _error(data, least) >= alpha:
+        return None
+
+    def evidence(part: Labelled) -> float:
+        kept = keeps(part.scores, least)
+        return -math.log(p_value(part.wrong[kept], part.weights[kept], alpha, bet, part.plain))
+
+    # What all labels say is steadier; what the certifying part says may lag behind it, and must be made up.
+    each = evidence(data) * (1 - TUNING) / len(data.wrong)
+    if (lagging := evidence(test) / len(data.wrong)) > 0:
+        each = min(each, lagging)
+    if each <= 0:
+        return None
+    return max(math.ceil(-math.log(DELTA) / each), len(data.wrong) + 1) - len(data.wrong)
 
 
 def _share(data: Labelled, least: Floats) -> float:

@@ -21,7 +21,7 @@ from schemas.row import Row
 PAGE = "labelling.html"
 QUESTION = (
     "Right? The caption is true of the first picture, the edits are what was asked, the conclusion states "
-    "them and contradicts nothing, the second picture fits. [y]es, [n]o, [s]kip, [q]uit: "
+    "them and contradicts nothing, the second picture fits. [y]es, [n]o, [u]nsure (counts as wrong), [q]uit: "
 )
 
 
@@ -55,17 +55,16 @@ def label(
         answer = _answer(read, f"\n{number} of {len(drawn)}, pictures in {out / PAGE}\n" + shown(row))
         if answer == "q":
             break
-        if answer != "s":
-            append_label(
-                labels_file,
-                Label(
-                    triplet_id=entry.triplet_id,
-                    person=person,
-                    right=answer == "y",
-                    stratum=entry.stratum,
-                    strata=sizes,
-                ),
-            )
+        append_label(
+            labels_file,
+            Label(
+                triplet_id=entry.triplet_id,
+                person=person,
+                right=None if answer == "u" else answer == "y",
+                stratum=entry.stratum,
+                strata=sizes,
+            ),
+        )
     return progress(_existing(labels_file), len(drawn))
 
 
@@ -147,13 +146,13 @@ def _rows(out: Path, drawn: list[Drawn]) -> Iterator[tuple[Drawn, Row]]:
 
 
 def _answer(read: Callable[[str], str], text: str) -> str:
-    """y, n, s or q; the end of the input is q."""
+    """y, n, u or q; the end of the input is q."""
     prompt = text + QUESTION
     while True:
         try:
             answer = read(prompt).strip().lower()[:1]
         except EOFError:
             return "q"
-        if answer and answer in "ynsq":
+        if answer and answer in "ynuq":
             return answer
-        prompt = "y, n, s or q: "
+        prompt = "y, n, u or q: "

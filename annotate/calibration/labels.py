@@ -98,22 +98,24 @@ def labels_digest(path: Path) -> str:
 
 
 def merged(labels: Iterable[Label]) -> dict[str, Label]:
-    """One label a row: right where most people say so; a tie counts as wrong, the promise is about errors."""
+    """One label a row: right where most people say so; a tie or a doubt counts as wrong: the promise is about
+    errors."""
     rows: dict[str, list[Label]] = defaultdict(list)
     for label in labels:
         rows[label.triplet_id].append(label)
     return {
-        name: given[0].model_copy(update={"right": 2 * sum(one.right for one in given) > len(given)})
+        name: given[0].model_copy(update={"right": 2 * sum(one.right is True for one in given) > len(given)})
         for name, given in rows.items()
     }
 
 
 def agreement(labels: Sequence[Label]) -> Agreement:
-    """Over every pair of people and the rows that both judged."""
+    """Over every pair of people and the rows that both judged without doubt."""
     said: dict[str, dict[str, bool]] = defaultdict(dict)
     for label in labels:
-        said[label.person][label.triplet_id] = label.right
-    people = tuple(sorted(said))
+        if label.right is not None:
+            said[label.person][label.triplet_id] = label.right
+    people = tuple(sorted({label.person for label in labels}))
     first, second = _pairs(said, people)
     if not first:
         return Agreement(people, 0, None, None)

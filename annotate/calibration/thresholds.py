@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ SAME: Mapping[str, str] = {
     "split": "split",
     "category": "category",
     "job": "annotation files",
+    "limit": "LIMIT",
+    "seed": "SEED",
     "teacher": "teacher",
     "teacher_sees_target": "teacher sees target",
     "prompt_version": "prompt version",
@@ -41,12 +44,13 @@ CONFIDENCE = 0.9
 """Of the two-sided interval; each end holds with 95 %."""
 
 
-def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> Calibration:
+def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
     """Choose thresholds for OUT's scores from labels of its rows, and write OUT/thresholds.json.
 
-    A score counts when every row that was asked all checks has it (look-alikes may be unknown for some).
-    Raises `InputError` for labels that cannot be read or are of other rows, `UsageError` for a precision
-    outside (0, 1), fewer labels than can choose anything, or rows without common scores.
+    Equal labels give equal thresholds, in whatever order they stand. A score counts when every row that was
+    asked all checks has it (look-alikes may be unknown for some). Raises `InputError` for labels that
+    cannot be read or are of other rows, `UsageError` for a precision outside (0, 1), fewer labels than can
+    choose anything, or rows without common scores.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
@@ -57,7 +61,7 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
             "run annotate again (no answer is asked twice)"
         )
     labels = read_labels(labels_file)
-    one_a_row = merged(labels)
+    one_a_row = dict(sorted(merged(labels).items(), key=lambda item: _scattered(item[0])))
     found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), list(one_a_row))}
     if len(found) < len(one_a_row):
         gone = next(name for name in one_a_row if name not in found)
@@ -79,14 +83,16 @@ def calibrate(out: Path, labels_file: Path, precision: float, seed: int = 0) -> 
             f"{labels_file}: none of the labelled rows was asked every check; run annotate with EARLY_STOP=0"
         )
     judged = zip(scores, one_a_row.values(), strict=True)
-    data = labelled([(one, label.right, label.stratum) for one, label in judged], names, strata)
-    choice = choose_thresholds(data, precision, seed)
+    data = labelled([(one, bool(label.right), label.stratum) for one, label in judged], names, strata)
+    choice = choose_thresholds(data, precision)
     agreed = agreement(labels)
     calibration = Calibration(
         job=manifest.job,
         dataset=manifest.dataset,
         split=manifest.split,
         category=manifest.category,
+        limit=manifest.limit,
+        seed=manifest.seed,
         image_recipe=manifest.image_recipe,
         teacher=manifest.teacher,
         teacher_sees_target=manifest.teacher_sees_target,
@@ -157,6 +163,11 @@ def other_rows(found: Calibration, manifest: Manifest) -> str:
     return ""
 
 
+def _scattered(triplet_id: str) -> str:
+    """A key that puts rows in an order which nobody chose: the split into two parts hangs on it."""
+    return hashlib.sha256(triplet_id.encode()).hexdigest()
+
+
 def _shown(value: object) -> str:
     """Short enough for one line; a digest by its beginning."""
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -170,7 +181,10 @@ def needed_words(found: Calibration) -> str:
             "no thresholds reach the precision on these labels, and more labels alone would not change that: "
             "the checks do not tell these errors; look at the wrong rows"
         )
-    return f"too few labels for this promise: about {found.needed:,} more needed ({found.rows:,} given)"
+    return (
+        f"too few labels for this promise: about {found.needed:,} more needed ({found.rows:,} given); "
+        "label them before you calibrate again, since every look at the same labels is one more chance to err"
+    )
 
 
 def summary(found: Calibration) -> str:
@@ -192,7 +206,7 @@ def summary(found: Calibration) -> str:
         lines.append(f"promise     none: {needed_words(found)}")
     shown = found.curve[:: max(1, len(found.curve) // 8)]
     points = ", ".join(f"{point.kept_share:.0%} kept {point.error:.2%} wrong" for point in shown)
-    return "\n".join([*lines, f"curve       {points}"])
+    return "\n".join([*lines, f"curve       {points} (fitted to these labels: no promise)"])
 
 
 def _promise(choice: Choice, precision: float, digest: str) -> Precision:

@@ -14,7 +14,17 @@ from __future__ import annotations
 
 from annotate.checks.check import Check, Evidence, Findings
 from annotate.checks.question import covers, edits_text
-from annotate.checks.words import FILLERS, even, follows_as_string, is_absent, overridden, stating, words
+from annotate.checks.words import (
+    FILLERS,
+    NEGATIONS,
+    even,
+    follows_as_string,
+    is_absent,
+    overridden,
+    stated_before,
+    stating,
+    words,
+)
 from annotate.stages import Chain
 from annotate.teacher.request import Ask
 from schemas.answers import Edit
@@ -44,7 +54,7 @@ def coherent(chain: Chain) -> float:
     for edit in edits:
         values[even(edit.aspect)].add(even(edit.to))
     tests = (
-        [is_absent(edit.from_) or bool(overridden(edit, caption)) for edit in edits],
+        [is_absent(edit.from_) or stated_before(edit, caption) for edit in edits],
         _stated(chain),
         [not any(even(old) in said for old in overridden(edit, caption)) for edit in edits],
         [len(values[aspect]) == 1 or aspect == "other" for aspect in aspects],
@@ -95,7 +105,8 @@ def _says_something_else(claim: str, chain: Chain) -> bool:
 
 
 def _has_new(edit: Edit, chain: Chain) -> bool:
-    """Whether the conclusion states the edit's `to`; a removal is stated by not naming the thing."""
+    """Whether the conclusion states the edit's `to`; a removal is stated by not naming the thing, or by
+    saying that it is not there."""
     caption, conclusion = chain.caption.claims, chain.conclusion.claims
     if not is_absent(edit.to):
         return bool(stating(edit, caption, conclusion))
@@ -103,7 +114,8 @@ def _has_new(edit: Edit, chain: Chain) -> bool:
     named = any(words(edit.aspect) <= words(claim) for claim in before)
     said = set(map(even, conclusion))
     return not any(even(claim) in said for claim in before) and not (
-        named and any(words(edit.aspect) <= words(claim) for claim in conclusion)
+        named
+        and any(words(edit.aspect) <= words(claim) and not words(claim) & NEGATIONS for claim in conclusion)
     )
 
 

@@ -10,7 +10,6 @@ are those that published CIR annotations are cleaned of.
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from annotate.checks.check import Check, Evidence, Findings
 from annotate.checks.words import even
@@ -23,7 +22,8 @@ META = re.compile(
     r"|\b[\w-]+\.(jpe?g|png|webp)\b|\b(modification|edit) (text|request)\b|\bas an ai\b",
     re.IGNORECASE,
 )
-LOOP_GRAM, LOOP_TIMES = 3, 3
+LONGEST_LOOP, LOOP_TIMES = 20, 3
+"""Words of a phrase that is said again and again, one right after the other."""
 LONGEST_CLAIM = 25
 """Words; a claim is one fact."""
 ECHO_WORDS = 4
@@ -60,8 +60,11 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
 
 def _loops(text: str) -> bool:
     said = even(text).split()
-    grams = Counter(tuple(said[i : i + LOOP_GRAM]) for i in range(len(said) - LOOP_GRAM + 1))
-    return any(times >= LOOP_TIMES for times in grams.values())
+    return any(
+        said[start : start + length] * LOOP_TIMES == said[start : start + length * LOOP_TIMES]
+        for length in range(1, min(LONGEST_LOOP, len(said) // LOOP_TIMES) + 1)
+        for start in range(len(said) - length * LOOP_TIMES + 1)
+    )
 
 
 def _script(text: str) -> str:

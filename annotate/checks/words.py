@@ -51,6 +51,11 @@ def overridden(edit: Edit, caption: Sequence[str]) -> tuple[str, ...]:
     return found if len(found) == 1 else ()
 
 
+def stated_before(edit: Edit, caption: Sequence[str]) -> bool:
+    """Whether a claim of the caption states the edit's `from`, be it clear which one is meant or not."""
+    return any(even(claim) == even(edit.from_) or states(claim, edit.from_) for claim in caption)
+
+
 def stating(edit: Edit, caption: Sequence[str], claims: Iterable[str]) -> tuple[str, ...]:
     """The claims that state the edit's `to`; they must name the aspect where the overridden claim does so
     beside its value ("the ball is red": another thing may be red too)."""

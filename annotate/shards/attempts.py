@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from annotate.checks import Evidence
 from annotate.checks.ladder import Climbed
-from annotate.selection import REJECTIONS
+from annotate.selection import NOT_MEASURED, REJECTIONS
 from annotate.stages import Unusable, Writer, write_again, write_chain
 from annotate.teacher.request import Ask
 from annotate.teacher.retry import Unanswered
@@ -38,11 +38,12 @@ Judge = Callable[[Evidence], Awaitable[Judged]]
 
 
 async def second_chances(ask: Ask, first: Judged, judge: Judge, chances: int, guided: bool) -> Judged:
-    """The first accepted writing, `first` where there is none. An attempt without a usable answer is a failed
+    """The first accepted writing, `first` where there is none. Where a score is just missing, writing anew
+    brings none: no attempt. An attempt without a usable answer is a failed
     one. Raises what else `ask` raises."""
     latest = first
     for attempt in range(1, chances + 1):
-        if latest.verdict == "accepted":
+        if latest.verdict == "accepted" or latest.reasons == (NOT_MEASURED,):
             break
         try:
             written = await (_guided if guided else _again)(ask, latest, attempt, judge)

@@ -124,7 +124,8 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
             f"{expected:,}; put the missing files back, or run annotate again (answers are kept)"
         )
     there = _measured(sources)
-    base = defaults_for(there) if precision is None else {}
+    # Where nothing was scored, every row is quarantined: the thresholds stay what they were.
+    base = (defaults_for(there) or manifest.thresholds) if precision is None else {}
     wanted = checked_thresholds({**base, **thresholds})
     unmeasured = [name for name in wanted if name not in there]
     if unmeasured and manifest.counts.accepted + manifest.counts.rejected:

@@ -178,12 +178,13 @@ def asks_lookalikes(checks: Iterable[Check]) -> bool:
 
 async def lookalikes(triplet: Triplet, tools: Tools) -> tuple[tuple[str, Picture], ...]:
     """The subset's other members (without a subset: the target's neighbours) with their pictures, where a
-    check asks about them; those that are missing or broken are left out: no fault of this triplet."""
+    check asks about them. Known right targets are none; those that are missing or broken are left out: no
+    fault of this triplet."""
     if not asks_lookalikes(tools.checks):
         return ()
     found = []
     for name in triplet.subset or tools.neighbours.get(triplet.target or "", ()):
-        if name not in (triplet.reference, triplet.target) and name in tools.paths:
+        if name not in (triplet.reference, triplet.target, *triplet.positives) and name in tools.paths:
             with suppress(ImageProblem):
                 found.append((name, await look(name, "look-alike", tools)))
     return tuple(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from annotate.stages import Chain
 from sample import world
+from sample.looks import MAX_OBJECTS
 from schemas.answers import CaptionAnswer, ConclusionAnswer, ReasoningAnswer
 from schemas.answers import Edit as AnsweredEdit
 
@@ -17,8 +18,9 @@ UNMENTIONED = 0.45
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row as it would be annotated, with what its pictures show. `treatment` is done to both pictures
-    after rendering ("" for nothing), `leaked` are claims that only the target tells."""
+    """One row as it would be annotated, with what its pictures show. `lookalikes` are other pictures of its
+    gallery. `treatment` is done to all pictures after rendering ("" for nothing), `leaked` are claims that
+    only the target tells."""
 
     name: str
     reference: world.Look
@@ -27,6 +29,7 @@ class Case:
     edits: tuple[world.Edit, ...]
     modification: str
     chain: Chain
+    lookalikes: tuple[world.Look, ...] = ()
     treatment: str = ""
     leaked: tuple[str, ...] = ()
 
@@ -39,6 +42,7 @@ def draw_case(domain: world.Domain, seed: int, number: int) -> Case:
     target = world.apply(reference, edits)
     if rng.random() < UNMENTIONED:
         target = world.apply(target, world.draw_unmentioned(rng, reference, edits))
+    alike = lookalike(random.Random(f"prove-{seed}-{domain}-{number}-alike"), target, edits)
     styles: tuple[world.Style, ...] = ("fashioniq",) if domain == "garments" else ("cirr", "circo")
     return Case(
         name=f"{domain}-{seed}-{number}",
@@ -48,7 +52,16 @@ def draw_case(domain: world.Domain, seed: int, number: int) -> Case:
         edits=tuple(edits),
         modification=world.modification_text(rng, reference, edits, rng.choice(styles)).strip(),
         chain=right_chain(reference, edits),
+        lookalikes=() if alike is None else (alike,),
     )
+
+
+def lookalike(rng: random.Random, target: world.Look, edits: Sequence[world.Edit]) -> world.Look | None:
+    """The target but for one attribute of one edit; None where a scene would hold too much."""
+    wrong = world.one_value_off(rng, rng.choice(edits))
+    values = {**target.as_dict(), wrong.aspect: wrong.new}
+    look = world.make_look(target.domain, target.category, values)
+    return None if look.domain == "scenes" and len(world.objects(look)) > MAX_OBJECTS else look
 
 
 def right_chain(look: world.Look, edits: Sequence[world.Edit]) -> Chain:

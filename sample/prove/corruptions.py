@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from sample import world
 from sample.claim_words import reworded
-from sample.looks import MAX_OBJECTS
-from sample.prove.cases import Case, right_chain
+from sample.prove.cases import Case, lookalike, right_chain
 from sample.vocabulary import ABSENT
 from schemas.answers import ConclusionAnswer
 from schemas.answers import Edit as AnsweredEdit
@@ -22,19 +21,14 @@ def target_shuffled(case: Case, rng: random.Random) -> Case | None:
     for _ in range(50):
         target = world.draw_look(rng, case.target.domain)
         if not all(target.as_dict()[e.aspect] == e.new for e in case.edits):
-            return replace(case, target=target)
+            return _with_target(case, target)
     return None
 
 
 def target_lookalike(case: Case, rng: random.Random) -> Case | None:
     """The right target but for one attribute of one edit."""
-    edit = rng.choice(case.edits)
-    wrong = world.one_value_off(rng, edit)
-    values = {**case.target.as_dict(), wrong.aspect: wrong.new}
-    target = world.make_look(case.target.domain, case.target.category, values)
-    if target.domain == "scenes" and len(world.objects(target)) > MAX_OBJECTS:
-        return None
-    return replace(case, target=target)
+    target = lookalike(rng, case.target, case.edits)
+    return None if target is None else _with_target(case, target)
 
 
 def reference_swapped(case: Case, rng: random.Random) -> Case | None:
@@ -151,12 +145,12 @@ def meta_words(case: Case, rng: random.Random) -> Case | None:
 
 
 def pictures_noise(case: Case, rng: random.Random) -> Case | None:
-    """Both pictures are noise."""
+    """All pictures are noise."""
     return replace(case, treatment="noise")
 
 
 def pictures_inverted(case: Case, rng: random.Random) -> Case | None:
-    """Both pictures in inverted colours: what the row says of colours is false."""
+    """All pictures in inverted colours: what the row says of colours is false."""
     return replace(case, treatment="inverted")
 
 
@@ -193,6 +187,11 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         pictures_inverted,
     )
 }
+
+
+def _with_target(case: Case, target: world.Look) -> Case:
+    """Another target; the right one is still in the gallery."""
+    return replace(case, target=target, lookalikes=(case.target, *case.lookalikes))
 
 
 def _with_edits(case: Case, edits: Sequence[world.Edit]) -> Case:

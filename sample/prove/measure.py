@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from annotate.teacher.request import Ask, Picture
 from sample import world
 from sample.prove.cases import Case, draw_case
 from sample.prove.corruptions import CONTROLS, CORRUPTIONS
+from sample.writers.whole import WORLD
 
 AT_ONCE = 48
 DOMAINS: tuple[world.Domain, ...] = ("garments", "scenes")
@@ -83,24 +85,35 @@ async def prove(
     checks: tuple[Check, ...],
     thresholds: Mapping[str, float],
     *,
+    watched: Mapping[str, float] = MappingProxyType({}),
     rows: int,
     seed: int,
     full: bool,
 ) -> tuple[list[Caught], Costs]:
     """Controls of `rows` good rows, half of each domain; `rows` spoilt ones in all, or of each kind if
-    `full`. Pictures are written below `folder`. Raises whatever `ask` raises."""
+    `full`. Scores below `watched` are counted and reject nothing. Pictures are written below `folder`. Raises
+    whatever `ask` raises."""
     images = ImageStore(folder / "images", writer("garments").recipe)
+    counted = {**thresholds, **watched}
     costs, room = Costs(), asyncio.Semaphore(AT_ONCE)
     found: dict[str, list[Judged]] = defaultdict(list)
 
-    async def one(kind: str, case: Case, shown: tuple[Picture, Picture]) -> None:
+    async def one(kind: str, case: Case, shown: Sequence[Picture]) -> None:
         async with room:
-            evidence = Evidence(writer(case.reference.domain), *shown, case.modification, case.chain)
+            reference, target, *others = shown
+            evidence = Evidence(
+                writer(case.reference.domain),
+                reference,
+                target,
+                case.modification,
+                case.chain,
+                tuple((f"look-alike {number}", picture) for number, picture in enumerate(others)),
+            )
             booked = costs if kind == "clean" else Costs()
             climbed = await climb(ask, evidence, checks, costs=booked)
             below = frozenset(
                 name
-                for name, least in thresholds.items()
+                for name, least in counted.items()
                 if (value := climbed.scores.get(name)) is not None and value < least
             )
             judged, _ = verdict(climbed.scores, thresholds)
@@ -116,7 +129,7 @@ async def prove(
         Caught(
             kind,
             len(told),
-            {name: sum(name in one.below for one in told) for name in thresholds},
+            {name: sum(name in one.below for one in told) for name in counted},
             sum(one.rejected for one in told),
             sum((one.leaks for one in told), Leaks()),
         )
@@ -150,19 +163,20 @@ def spoilt_rows(rows: int, seed: int, full: bool) -> Iterator[tuple[str, Case]]:
                 yield kind, made
 
 
-def pictures(case: Case, folder: Path, images: ImageStore) -> tuple[Picture, Picture]:
-    """Reference and target as stored pictures; the same look of the same row is the same picture."""
+def pictures(case: Case, folder: Path, images: ImageStore) -> list[Picture]:
+    """Reference, target and look-alikes as stored pictures; the same look of the same row is the same one."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = []
-    for role, look in (("reference", case.reference), ("target", case.target)):
-        key = f"{case.name}-{role}-{case.treatment}-{look.attributes}"
+    shown = (case.reference, case.target, *case.lookalikes)
+    for role, look in zip(("reference", *("target",) * (len(shown) - 1)), shown, strict=True):
+        key = f"{WORLD}-{case.name}-{role}-{case.treatment}-{look.attributes}"
         rng = random.Random(key)
         path = folder / f"{rng.getrandbits(96):024x}.png"
         if not path.exists():
             with atomic_path(path) as temporary:
                 _treated(world.render(look, rng), case.treatment, rng).save(temporary, "PNG")
         stored.append(images.store(path))
-    return stored[0], stored[1]
+    return stored
 
 
 def _treated(picture: Image.Image, treatment: str, rng: random.Random) -> Image.Image:

@@ -30,11 +30,6 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="model folder to write")
     train.add_argument("--init", type=Path, help="model folder to go on from, with its tokenizer")
     train.add_argument("--threads", type=int, default=2)
-    train.add_argument(
-        "--strange",
-        action="store_true",
-        help="practise doubt of colors without a word [the shipped one has not]",
-    )
     export = commands.add_parser("export", help="write the model folder of the newest checkpoint")
     export.add_argument("--work", type=Path, required=True)
     export.add_argument("--out", type=Path, required=True)
@@ -80,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.pictures,
                 arguments.init,
                 arguments.threads,
-                arguments.strange,
             )
     except CirError as error:
         print(f"error: {error}", file=sys.stderr)

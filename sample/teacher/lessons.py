@@ -11,6 +11,10 @@ from sample.claim_words import reworded
 from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, shown, spoilt
 from sample.teacher.strange import UNSURE, as_shown
 from sample.teacher.talk import NOT_SHOWN, Spoken, Talk
+from sample.vocabulary import GARMENT_VALUES
+
+COLOR_ALONE = 0.5
+"""Share of a strange garment's statements that are of its color alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Mix:
     edits: int = 6
     follows: int = 8
     covers: int = 8
-    strange: int = 0  # garments in colors without a word, three lessons each
+    strange: int = 3  # garments in colors without a word, three lessons each
     blank: int = 2
     swapped: float = 0.5  # share of questions with the letters the other way round
 
@@ -148,14 +152,21 @@ def strange_statement(
 ) -> Spoken | None:
     """A statement about a garment in a color of this class: where no word fits it, every word is wrong. None
     where one might fit and the statement has a color."""
-    if (shown_look := as_shown(look, color)) is not None:
+    shown_look = as_shown(look, color)
+    if rng.random() < COLOR_ALONE:
+        claims, truths = _color_alone(rng, shown_look or look)
+    elif shown_look is not None:
         return _statement(rng, talk, shown_look, swapped)
-    claims, truths = draw_statement(rng, look)
+    else:
+        claims, truths = draw_statement(rng, look)
     colored = [_names_color(claim) for claim in claims]
     if color == UNSURE and any(colored):
         return None
-    truths = [truth and not named for truth, named in zip(truths, colored, strict=True)]
-    classes = [NOT_SHOWN if named else shown(look, c) for c, named in zip(claims, colored, strict=True)]
+    if shown_look is None:
+        truths = [truth and not named for truth, named in zip(truths, colored, strict=True)]
+        classes = [NOT_SHOWN if named else shown(look, c) for c, named in zip(claims, colored, strict=True)]
+    else:
+        classes = [shown(shown_look, claim) for claim in claims]
     if rng.random() < 0.2:
         claims = [reworded(rng, claim) for claim in claims]
     return talk.verification(claims, truths, swapped, classes)
@@ -172,6 +183,16 @@ def strange_edit(
             return None
         truth = False
     return talk.edit_shown(edit, truth, swapped)
+
+
+def _color_alone(rng: random.Random, look: world.Look) -> tuple[list[str], list[bool]]:
+    """The claim of the garment's color, or of another one; half each."""
+    told = look
+    if rng.random() < 0.5:
+        edit = world.Edit("color", look.value("color"), rng.choice(GARMENT_VALUES["color"]))
+        told = world.apply(look, [edit]) if edit.new != edit.old else look
+    claims = [claim for claim in world.claims(told) if _names_color(claim)]
+    return claims, [told.value("color") == look.value("color")] * len(claims)
 
 
 def _names_color(claim: str) -> bool:

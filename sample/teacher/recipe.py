@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS, build_tokenizer
 from sample.teacher.export import export
 from sample.teacher.language_phase import LanguagePhase, LanguagePlan
-from sample.teacher.lessons import Mix
 from sample.teacher.loop import Budget, run
 from sample.teacher.model import build_config, build_model
 from sample.teacher.pictures import CHUNK, SEED, open_pictures, render_all
@@ -38,12 +38,11 @@ def train_teacher(
     count: int,
     init: Path | None,
     threads: int,
-    strange: bool = False,
 ) -> None:
     """Train for so many minutes and export; finished parts found in `work` are not repeated.
 
-    A third of the time goes to the vision tower, the rest to the decoder. `init` starts from an exported
-    teacher of the same tokenizer; `strange`: with garments in colors that no word fits (see `strange.py`).
+    A third of the time goes to the vision tower, the rest to the decoder. `init` goes on from an exported
+    teacher, with its tokenizer and at lower rates.
     """
     if count % CHUNK or count < 2 * CHUNK:
         raise UsageError(f"--pictures takes a multiple of {CHUNK}, at least {2 * CHUNK}; got {count}")
@@ -58,11 +57,14 @@ def train_teacher(
     tokenizer = load_tokenizer(work / "tokenizer")
     pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
     model = model or build_model(build_config(tokenizer))
-    seen = VisionPhase(model, pictures, VisionPlan(strange=6 if strange else 0))
+    seen_plan, told_plan = VisionPlan(), LanguagePlan()
+    if init:
+        seen_plan = replace(seen_plan, lr=seen_plan.lr / 3, small_lr=seen_plan.small_lr / 3)
+        told_plan = replace(told_plan, lr=told_plan.lr / 2)
+    seen = VisionPhase(model, pictures, seen_plan)
     run(seen, Budget(minutes / 3), work / "vision.safetensors")
     talk = Talk(tokenizer, prompts)
-    plan = LanguagePlan(mix=Mix(strange=3 if strange else 0))
-    told = LanguagePhase(model, talk, pictures, work / "images", plan)
+    told = LanguagePhase(model, talk, pictures, work / "images", told_plan)
     run(told, Budget(2 * minutes / 3), work / "language.safetensors")
     export(model, tokenizer, out)
 

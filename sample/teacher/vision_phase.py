@@ -30,7 +30,7 @@ class VisionPlan:
     AdamW's)."""
 
     batch: tuple[int, int] = (24, 72)
-    strange: int = 0
+    strange: int = 6
     lr: float = 0.006
     small_lr: float = 0.0015
     seed: int = 1_000_000

@@ -11,7 +11,7 @@ from annotate.errors import OutputError
 from annotate.files import write_output
 from sample.writers import WRITERS, Sizes, Written
 
-WORLD = 1
+WORLD = 2
 """Grows with every change of what the same seed draws (tests/sample/test_stamp.py holds the drawn bytes)."""
 STAMP = "sample.json"
 

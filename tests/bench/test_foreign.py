@@ -35,6 +35,14 @@ def test_every_picture_below_a_folder_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "c.jpg").read_bytes() != before
 
 
+def test_a_folder_that_holds_something_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("")
+    assert main(["--work", str(tmp_path), "--photographs", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err and (tmp_path / "mine").exists()
+
+
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no \.jpg or \.png"):
         photographs(tmp_path)

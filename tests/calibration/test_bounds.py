@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from annotate.calibration.bounds import best_bet, labels_for, lower_error, p_value, upper_error
+from annotate.calibration.bounds import best_bet, lower_error, p_value, upper_error
 
 
 def labels(errors: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,14 +17,6 @@ def labels(errors: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_promise_of_99_percent_needs_299_kept_labels_without_an_error() -> None:
     assert p_value(*labels(0, 298), 0.01, 0.5, True) > 0.05 >= p_value(*labels(0, 299), 0.01, 0.5, True)
-    assert labels_for(0.01, 0.05, 0.0) == 299
-    assert labels_for(0.01, 0.05, 0.02) is None
-
-
-def test_labels_wanted_grow_with_the_errors_that_are_to_be_expected() -> None:
-    wanted = [labels_for(0.01, 0.05, error) for error in (0.0, 0.001, 0.003, 0.005)]
-    numbers = [n for n in wanted if n is not None]
-    assert len(numbers) == 4 and numbers == sorted(numbers)
 
 
 @pytest.mark.parametrize(("errors", "rows"), [(0, 100), (3, 200), (20, 400)])

@@ -11,6 +11,7 @@ from annotate.calibration.bounds import best_bet, p_value
 from annotate.calibration.calibrate import Labelled, as_thresholds, choose_thresholds, curve, labelled
 from annotate.calibration.draw import draw_rows
 from annotate.calibration.path import keeps, threshold_path
+from annotate.errors import UsageError
 
 NAMES = ("a", "b", "c", "d")
 
@@ -65,6 +66,31 @@ def test_too_few_labels_say_how_many_more_are_needed() -> None:
     choice = choose_thresholds(sample(1, 120), 0.99)
     assert not choice.certified
     assert choice.needed is None or choice.needed > 299
+
+
+def without_errors(rows: int, strata: bool) -> Labelled:
+    """Right rows alone, all of one score; as a stratified sample 85 of 100 stand for the larger stratum."""
+    if not strata:
+        return Labelled(("a",), np.ones((rows, 1)), np.zeros(rows), np.ones(rows))
+    few = round(0.3 * rows)
+    stratum = np.repeat([0, 1], [rows - few, few])
+    return Labelled(
+        ("a",), np.ones((rows, 1)), np.zeros(rows), np.array([8_500.0, 1_500.0])[stratum], stratum
+    )
+
+
+@pytest.mark.parametrize("strata", [False, True])
+def test_as_many_labels_as_were_said_to_be_needed_do(strata: bool) -> None:
+    first = choose_thresholds(without_errors(200, strata), 0.99)
+    assert not first.certified and first.needed is not None
+    assert choose_thresholds(without_errors(200 + first.needed + 2, strata), 0.99).certified
+    assert not choose_thresholds(without_errors(200 + round(0.9 * first.needed), strata), 0.99).certified
+
+
+def test_strata_too_small_to_choose_by_are_refused() -> None:
+    alone = Labelled(("a",), np.ones((12, 1)), np.zeros(12), np.full(12, 9.0), np.arange(12))
+    with pytest.raises(UsageError, match="no stratum has labels enough"):
+        choose_thresholds(alone, 0.9)
 
 
 def test_errors_that_no_score_tells_are_not_promised_away() -> None:

@@ -85,6 +85,18 @@ def test_calibrated_thresholds_keep_right_rows_that_the_defaults_lose(
     assert (read_manifest(out).counts.accepted, read_manifest(out).precision) == (before, None)
 
 
+def test_the_order_of_the_labels_decides_nothing(out: Path, tmp_path: Path) -> None:
+    file = labels(tmp_path / "labels.jsonl")
+    found = []
+    for turned in (False, True):
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(reversed(lines) if turned else lines) + "\n")
+        assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"]) == 0
+        made = json.loads((out / "thresholds.json").read_text())
+        found.append({**made, "promise": {**made["promise"], "labels": ""}})
+    assert found[0] == found[1]
+
+
 def test_too_few_labels_end_with_one_line_and_promise_nothing(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +117,8 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"checks": ["form"]}, "another checks"),
         ({"job": "e" * 64}, "another annotation files (eeeeeeeeeeee, here "),
         ({"dataset": "circo"}, "another dataset (circo, here cirr)"),
+        ({"limit": 5}, "another LIMIT (5, here None)"),
+        ({"seed": 3}, "another SEED (3, here 0)"),
         ({"split": "val"}, "another split (val, here train)"),
         ({"category": "dress"}, "another category (dress, here None)"),
         ({"image_recipe": "fit224-q90-v1"}, "another image recipe (fit224-q90-v1, here fit448-q90-v1)"),

@@ -88,17 +88,18 @@ def answers(*given: str) -> tuple[Callable[[str], str], list[str]]:
 def test_a_person_judges_without_seeing_verdict_or_scores_and_goes_on_later(tmp_path: Path) -> None:
     annotate(tmp_path, mixed())
     out, file = tmp_path / "out", tmp_path / "labels.jsonl"
-    read, asked = answers("y", "what?", "n", "s", "q")
-    assert "ada: 2 labels of 9" in label(out, file, "ada", 20, 0, lambda digest: None, read)
+    read, asked = answers("y", "what?", "n", "u", "q")
+    assert "ada: 3 labels of 9" in label(out, file, "ada", 20, 0, lambda digest: None, read)
     assert (out / PAGE).exists()
     for text in asked:
         assert not {"accepted", "rejected", "p_covers", "threshold", "edits_mismatch"} & set(text.split())
     read, more = answers()
     label(out, file, "ada", 20, 0, lambda digest: None, read)
-    assert "3 of 9" in more[0], "what is judged is not asked again"
-    assert [entry.right for entry in read_labels(file)] == [True, False]
+    assert "4 of 9" in more[0], "what is judged is not asked again"
+    assert [entry.right for entry in read_labels(file)] == [True, False, None]
     read, _ = answers("y", "y")
     assert "agreement on 2 pairs: 50.0%" in label(out, file, "bob", 20, 0, lambda digest: None, read)
+    assert sum(not entry.right for entry in merged(read_labels(file)).values()) == 2, "doubt is no yes"
 
 
 def test_the_page_shows_foreign_text_as_text() -> None:

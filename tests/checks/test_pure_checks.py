@@ -83,6 +83,27 @@ def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, 
     assert coherent(chain(**changes)) < 1.0
 
 
+def test_an_old_value_that_two_claims_state_is_no_contradiction() -> None:
+    blue = Edit(aspect="color", from_="red", to="blue")
+    two = chain(
+        caption=("red dress", "red belt"), edits=(blue,), kept=(), conclusion=("blue dress", "red belt")
+    )
+    assert coherent(two) == 1.0
+
+
+@pytest.mark.parametrize(("claim", "gone"), [("a dog without a collar", 1.0), ("a dog with a collar", 0.0)])
+def test_a_removal_may_be_said(claim: str, gone: float) -> None:
+    off = Edit(aspect="collar", from_="red collar", to="none")
+    assert (
+        coherent(chain(caption=("a dog", "red collar"), edits=(off,), kept=(), conclusion=(claim,))) == gone
+    )
+
+
+def test_the_same_words_about_several_things_are_no_loop() -> None:
+    said = "the dog is on the left, the cat is on the left, the bird is on the left"
+    assert "loop" not in findings(evidence(rationale=said))
+
+
 @pytest.mark.parametrize("claim", ["it has no sleeves", "arms are bare", "NO  sleeves"])
 def test_an_edit_stated_in_other_words_is_no_contradiction(claim: str) -> None:
     assert "sleeveless" in CONCLUSION

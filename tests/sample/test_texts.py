@@ -101,7 +101,7 @@ def test_scene_texts_name_every_edited_aspect_and_every_changed_part(style: worl
             assert edit.aspect in text, (edit, text)
             if edit.new == ABSENT:
                 continue
-            replaces = re.search(r"\b(replace|swap|into|instead)\b", text) is not None
+            replaces = re.search(r"\b(replace|swap|into|instead|place of)\b", text) is not None
             # A replacement inherits what is not said; anything else that is new is small and plain.
             inherited = gone[0].old if replaces else "small plain -"
             usual = inherited if edit.old == ABSENT else edit.old
@@ -144,6 +144,19 @@ def test_a_typo_never_makes_another_value() -> None:
         for _ in range(60):
             slipped = wording._slip(rng, word)
             assert slipped == word or slipped not in values
+
+
+@pytest.mark.usefixtures("no_typos")
+def test_half_of_cirrs_texts_order_and_half_say_what_is_to_be_seen() -> None:
+    rng = random.Random("stated")
+    texts = []
+    for _ in range(2000):
+        look = world.draw_look(rng, "scenes")
+        texts.append(world.modification_text(rng, look, world.draw_edits(rng, look, 2), "cirr").lower())
+    shown = sum(text.startswith(("show ", "shows ")) and not text.startswith("show them") for text in texts)
+    bare = sum(text.startswith(("a ", "an ", "no ")) for text in texts)
+    assert 0.22 < shown / len(texts) < 0.31
+    assert 0.08 < bare / len(texts) < 0.2
 
 
 def test_texts_carry_typos_and_doubled_blanks_at_a_low_rate() -> None:

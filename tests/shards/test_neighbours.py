@@ -88,6 +88,10 @@ def test_a_triplet_without_a_subset_is_held_against_its_targets_neighbours(tmp_p
     row = asyncio.run(annotate_triplet(ALL[1], replace(tools, neighbours=neighbours)))
     assert row.margin == pytest.approx(0.5)  # this teacher believes all of them
     assert set(row.also_matches) == set(neighbours["target-1"]) - {"ref-1"}
+    right = next(name for name in row.also_matches if name.startswith("target"))
+    known = triplet(1, subset=(), positives=(right,))
+    row = asyncio.run(annotate_triplet(known, replace(tools, neighbours=neighbours)))
+    assert set(row.also_matches) == set(neighbours["target-1"]) - {"ref-1", right}, "a right target is none"
 
 
 def test_nothing_is_embedded_where_subsets_are_known_or_nobody_asks(tmp_path: Path) -> None:

@@ -294,3 +294,9 @@ def test_the_manifest_has_the_agreed_keys(tmp_path: Path) -> None:
         "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files"
     )
     assert {*agreed.split(), "versions"} <= set(json.loads((tmp_path / "out" / "manifest.json").read_text()))
+
+
+def test_a_run_of_quarantined_rows_alone_may_be_selected_again(tmp_path: Path) -> None:
+    made = annotate(tmp_path, scripted(lambda request: Reply("nonsense", "stop")))
+    assert made.counts.quarantined == 10
+    assert rejudge(tmp_path / "out", {}).thresholds == made.thresholds
