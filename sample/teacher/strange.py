@@ -27,6 +27,8 @@ UNSURE: Final = -100
 """Class of a color that a word might fit: nothing is practised about it."""
 NEAR, FAR = 9.0, 24.0
 """Up to NEAR of a palette color (CIE76, lit as drawn) its word fits; beyond FAR of all of them none does."""
+ANY_COLOR: Final = 0.5
+"""Share of the mixings that lead to a color drawn evenly: exchanged channels alone reach few light tints."""
 ORDERS: Final = tuple(permutations(range(3)))
 
 
@@ -43,9 +45,9 @@ class Mixing:
         return (np.clip(mixed, 0, 1) * 255).round().astype(np.uint8)
 
 
-def draw_mixing(rng: np.random.Generator) -> Mixing:
+def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
     """Channels exchanged, some turned over, a little of each in the others; never all of them turned over in
-    their places."""
+    their places. Half of the time shifted so that this color becomes any other one."""
     while True:
         order, turned = ORDERS[rng.integers(len(ORDERS))], rng.random(3) < 0.5
         if order == (0, 1, 2) and (turned.all() or not turned.any()):
@@ -54,7 +56,10 @@ def draw_mixing(rng: np.random.Generator) -> Mixing:
         gains = (1 - (leak := rng.uniform(0, 0.35))) * gains + leak / 3
         signs = np.where(turned, -1, 1)
         shift = turned.astype(np.float32) + rng.uniform(-0.08, 0.08, 3)
-        return Mixing((gains * signs[:, None]).astype(np.float32), shift.astype(np.float32))
+        gains = (gains * signs[:, None]).astype(np.float32)
+        if rng.random() < ANY_COLOR:
+            shift = rng.uniform(0.02, 0.98, 3) - gains @ (np.array(PALETTE[color]) / 255)
+        return Mixing(gains, shift.astype(np.float32))
 
 
 def color_class(mixing: Mixing, color: str) -> int:
@@ -83,7 +88,7 @@ def strange_of(
         if rng.random() < drawings:
             made[row], classes[row] = outlined(picture), NO_WORD
         else:
-            mixing = draw_mixing(rng)
+            mixing = draw_mixing(rng, color)
             made[row], classes[row] = mixing.of(picture), color_class(mixing, color)
     return made, classes
 

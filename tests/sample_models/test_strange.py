@@ -60,7 +60,7 @@ def test_colors_as_they_are_have_their_words_and_far_ones_have_none() -> None:
 def test_no_mixing_is_the_inverse_or_none_at_all() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
-        gains = draw_mixing(rng).gains
+        gains = draw_mixing(rng, "brown").gains
         alone = np.abs(gains).argmax(axis=1).tolist() == [0, 1, 2]
         signs = {bool(gains[i, i] > 0) for i in range(3)}
         assert not (alone and len(signs) == 1)
