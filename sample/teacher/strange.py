@@ -27,8 +27,8 @@ UNSURE: Final = -100
 """Class of a color that a word might fit: nothing is practised about it."""
 NEAR, FAR = 9.0, 24.0
 """Up to NEAR of a palette color (CIE76, lit as drawn) its word fits; beyond FAR of all of them none does."""
-ANY_COLOR: Final = 0.5
-"""Share of the mixings that lead to a color drawn evenly: exchanged channels alone reach few light tints."""
+NEAR_MISSES: Final = 0.5
+"""Share of the mixings that lead to a color only just without a word: exchanged channels reach few of them."""
 ORDERS: Final = tuple(permutations(range(3)))
 
 
@@ -47,7 +47,7 @@ class Mixing:
 
 def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
     """Channels exchanged, some turned over, a little of each in the others; never all of them turned over in
-    their places. Half of the time shifted so that this color becomes any other one."""
+    their places. Half of the time shifted so that this color becomes one that only just has no word."""
     while True:
         order, turned = ORDERS[rng.integers(len(ORDERS))], rng.random(3) < 0.5
         if order == (0, 1, 2) and (turned.all() or not turned.any()):
@@ -57,9 +57,17 @@ def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
         signs = np.where(turned, -1, 1)
         shift = turned.astype(np.float32) + rng.uniform(-0.08, 0.08, 3)
         gains = (gains * signs[:, None]).astype(np.float32)
-        if rng.random() < ANY_COLOR:
-            shift = rng.uniform(0.02, 0.98, 3) - gains @ (np.array(PALETTE[color]) / 255)
+        if rng.random() < NEAR_MISSES:
+            shift = _near_miss(rng) - gains @ (np.array(PALETTE[color]) / 255)
         return Mixing(gains, shift.astype(np.float32))
+
+
+def _near_miss(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Of eight colors drawn evenly the one that is nearest to having a word; in 0..1."""
+    drawn = rng.uniform(0.02, 0.98, (8, 3))
+    away = np.linalg.norm(_lab((drawn * 255).astype(np.uint8))[:, None] - _PALETTE_LAB, axis=-1).min(1)
+    found: NDArray[np.float64] = drawn[np.where(away > FAR, away, np.inf).argmin()]
+    return found
 
 
 def color_class(mixing: Mixing, color: str) -> int:
