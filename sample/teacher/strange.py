@@ -28,7 +28,7 @@ UNSURE: Final = -100
 NEAR, FAR = 9.0, 24.0
 """Up to NEAR of a palette color (CIE76, lit as drawn) its word fits; beyond FAR of all of them none does."""
 NEAR_MISSES: Final = 0.5
-"""Share of the mixings that lead to a color only just without a word: exchanged channels reach few of them."""
+"""Share of the mixings that lead to a color only just without a word: exchanged channels reach few."""
 ORDERS: Final = tuple(permutations(range(3)))
 
 
