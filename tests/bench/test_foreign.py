@@ -93,8 +93,8 @@ def test_a_caption_of_an_inverted_garment_must_name_what_is_shown(claim: str, wr
 @pytest.mark.slow
 def test_a_teacher_that_accepts_them_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with fault_server() as url:
-        flags = ["--triplets", "40", "--teacher-url", f"{url}/ok/v1", "--work", str(tmp_path / "work")]
-        assert main(flags) == 1
-        assert main([*flags, "--most", "1"]) == 0
+        flags = ["--triplets", "40", "--teacher-url", f"{url}/ok/v1", "--work"]
+        assert main([*flags, str(tmp_path / "a")]) == 1
+        assert main([*flags, str(tmp_path / "b"), "--most", "1"]) == 0
     said = capsys.readouterr().out
     assert "WRONG: noise" in said and "drawn: " in said
