@@ -175,8 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(given: argparse.Namespace) -> int:
     work: Path = given.work.absolute()
-    if work.exists() and any(work.iterdir()):
-        raise UsageError(f"--work {given.work} is not empty: remove it, or give another folder")
+    if work.exists() and not (work.is_dir() and not any(work.iterdir())):
+        raise UsageError(f"--work {given.work} is not an empty folder: remove it, or give another")
     kinds: dict[str, Treat] = {"noise": noise, "inverted": inverted, "drawn": drawn}
     if given.photographs is not None:
         kinds["photographs"] = photographs(given.photographs)

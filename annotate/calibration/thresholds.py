@@ -30,7 +30,6 @@ SAME: Mapping[str, str] = {
     "category": "category",
     "job": "annotation files",
     "limit": "LIMIT",
-    "seed": "SEED",
     "teacher": "teacher",
     "teacher_sees_target": "teacher sees target",
     "prompt_version": "prompt version",
@@ -154,6 +153,8 @@ def other_rows(found: Calibration, manifest: Manifest) -> str:
         was, now = getattr(found, name), getattr(manifest, name)
         if was != now:
             return f"of another {words} ({_shown(was)}, here {_shown(now)})"
+    if manifest.limit is not None and found.seed != manifest.seed:  # the seed draws what LIMIT takes
+        return f"of another SEED ({found.seed}, here {manifest.seed})"
     if manifest.writing is None:
         return "made otherwise, as far as is known: these are of an earlier version"
     for name, was in found.writing:

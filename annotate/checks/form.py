@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from annotate.checks.check import Check, Evidence, Findings
-from annotate.checks.words import even
+from annotate.checks.words import WORD, even
 from annotate.teacher.request import Ask
 
 META = re.compile(
@@ -59,7 +59,7 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _loops(text: str) -> bool:
-    said = even(text).split()
+    said = WORD.findall(text.lower())
     return any(
         said[start : start + length] * LOOP_TIMES == said[start : start + length * LOOP_TIMES]
         for length in range(1, min(LONGEST_LOOP, len(said) // LOOP_TIMES) + 1)

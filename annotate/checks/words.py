@@ -13,7 +13,7 @@ ABSENT = frozenset({"", "none", "absent", "nothing", "no", "not there"})
 NEGATIONS = frozenset({"no", "not", "without"})
 FILLERS = frozenset({"a", "an", "the", "is", "are", "with", "in", "on", "of", "it", "there", "has", "and"})
 
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")
 
 
 def even(text: str) -> str:
@@ -23,7 +23,7 @@ def even(text: str) -> str:
 
 def words(text: str) -> frozenset[str]:
     """The words of a text in lower case."""
-    return frozenset(_WORD.findall(text.lower()))
+    return frozenset(WORD.findall(text.lower()))
 
 
 def is_absent(value: str) -> bool:

@@ -39,8 +39,8 @@ Judge = Callable[[Evidence], Awaitable[Judged]]
 
 async def second_chances(ask: Ask, first: Judged, judge: Judge, chances: int, guided: bool) -> Judged:
     """The first accepted writing, `first` where there is none. Where a score is just missing, writing anew
-    brings none: no attempt. An attempt without a usable answer is a failed
-    one. Raises what else `ask` raises."""
+    brings none: no attempt. An attempt without a usable answer is a failed one. Raises what else `ask`
+    raises."""
     latest = first
     for attempt in range(1, chances + 1):
         if latest.verdict == "accepted" or latest.reasons == (NOT_MEASURED,):

@@ -114,9 +114,12 @@ def draw_lessons(
 def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     claims, truths = draw_statement(rng, look)
     classes = [shown(look, claim) for claim in claims]
-    if rng.random() < 0.2:
-        claims = [reworded(rng, claim) for claim in claims]
-    return talk.verification(claims, truths, swapped, classes)
+    return talk.verification(_some_reworded(rng, claims), truths, swapped, classes)
+
+
+def _some_reworded(rng: random.Random, claims: list[str]) -> list[str]:
+    """The claims of every fifth statement in other words."""
+    return [reworded(rng, claim) for claim in claims] if rng.random() < 0.2 else claims
 
 
 def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
@@ -152,24 +155,17 @@ def strange_statement(
 ) -> Spoken | None:
     """A statement about a garment in a color of this class: where no word fits it, every word is wrong. None
     where one might fit and the statement has a color."""
-    shown_look = as_shown(look, color)
-    if rng.random() < COLOR_ALONE:
-        claims, truths = _color_alone(rng, shown_look or look)
-    elif shown_look is not None:
-        return _statement(rng, talk, shown_look, swapped)
-    else:
-        claims, truths = draw_statement(rng, look)
-    colored = [_names_color(claim) for claim in claims]
-    if color == UNSURE and any(colored):
-        return None
-    if shown_look is None:
+    known = as_shown(look, color)
+    seen = known or look
+    claims, truths = (_color_alone if rng.random() < COLOR_ALONE else draw_statement)(rng, seen)
+    classes = [shown(seen, claim) for claim in claims]
+    if known is None:
+        colored = [_names_color(claim) for claim in claims]
+        if color == UNSURE and any(colored):
+            return None
         truths = [truth and not named for truth, named in zip(truths, colored, strict=True)]
-        classes = [NOT_SHOWN if named else shown(look, c) for c, named in zip(claims, colored, strict=True)]
-    else:
-        classes = [shown(shown_look, claim) for claim in claims]
-    if rng.random() < 0.2:
-        claims = [reworded(rng, claim) for claim in claims]
-    return talk.verification(claims, truths, swapped, classes)
+        classes = [NOT_SHOWN if named else of for of, named in zip(classes, colored, strict=True)]
+    return talk.verification(_some_reworded(rng, claims), truths, swapped, classes)
 
 
 def strange_edit(

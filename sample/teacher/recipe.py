@@ -58,7 +58,7 @@ def train_teacher(
     pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
     model = model or build_model(build_config(tokenizer))
     seen_plan, told_plan = VisionPlan(), LanguagePlan()
-    if init:
+    if init:  # at the peaks of a training from nothing it would forget first
         seen_plan = replace(seen_plan, lr=seen_plan.lr / 3, small_lr=seen_plan.small_lr / 3)
         told_plan = replace(told_plan, lr=told_plan.lr / 2)
     seen = VisionPhase(model, pictures, seen_plan)

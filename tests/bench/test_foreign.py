@@ -40,7 +40,8 @@ def test_a_folder_that_holds_something_is_left_alone(
 ) -> None:
     (tmp_path / "mine").write_text("")
     assert main(["--work", str(tmp_path), "--photographs", str(tmp_path)]) == 2
-    assert "is not empty" in capsys.readouterr().err and (tmp_path / "mine").exists()
+    assert main(["--work", str(tmp_path / "mine")]) == 2
+    assert capsys.readouterr().err.count("is not an empty folder") == 2 and (tmp_path / "mine").exists()
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:

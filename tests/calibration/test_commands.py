@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from annotate.calibration.label import label
-from annotate.calibration.thresholds import calibrate
+from annotate.calibration.thresholds import calibrate, other_rows
 from annotate.cli import main
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import publish, read_manifest
@@ -118,7 +118,6 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"job": "e" * 64}, "another annotation files (eeeeeeeeeeee, here "),
         ({"dataset": "circo"}, "another dataset (circo, here cirr)"),
         ({"limit": 5}, "another LIMIT (5, here None)"),
-        ({"seed": 3}, "another SEED (3, here 0)"),
         ({"split": "val"}, "another split (val, here train)"),
         ({"category": "dress"}, "another category (dress, here None)"),
         ({"image_recipe": "fit224-q90-v1"}, "another image recipe (fit224-q90-v1, here fit448-q90-v1)"),
@@ -146,6 +145,18 @@ def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
     flags = ["select", "--out", str(out), "--precision", "0.95", "--calibration", str(foreign)]
     assert main(flags) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_seed_counts_where_it_drew_the_rows(out: Path, tmp_path: Path) -> None:
+    file = labels(tmp_path / "labels.jsonl")
+    assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"]) == 0
+    found = Calibration.model_validate_json((out / "thresholds.json").read_bytes())
+    manifest, other = read_manifest(out), {"seed": 3}
+    assert other_rows(found.model_copy(update=other), manifest) == ""
+    drawn = {"limit": ROWS}
+    found, manifest = found.model_copy(update=drawn), manifest.model_copy(update=drawn)
+    assert other_rows(found, manifest) == ""
+    assert other_rows(found.model_copy(update=other), manifest) == "of another SEED (3, here 0)"
 
 
 def test_a_higher_precision_than_was_calibrated_is_refused(

@@ -28,6 +28,8 @@ def test_a_clean_row_has_no_finding_and_asks_nothing_about_its_form() -> None:
     [
         ("claim_twice", {"conclusion": (*CONCLUSION, "Red  dress")}),
         ("loop", {"rationale": "very long sleeves " * 5}),
+        ("loop", {"rationale": "the ball is red, the ball is red, the ball is red"}),
+        ("loop", {"rationale": "it is so red, so red, so red. And long"}),
         ("meta_words", {"conclusion": ("as in the target image", "plain")}),
         ("meta_words", {"rationale": "see B00ABC.jpg for it"}),
         ("echoes_caption", {"conclusion": CAPTION}),

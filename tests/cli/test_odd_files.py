@@ -144,11 +144,10 @@ def test_a_path_that_cannot_be_looked_up_is_one_line_everywhere(
 
 
 def test_numbers_out_of_range_are_one_line(out: Path, refused: Callable[..., str]) -> None:
+    command = ["label", "--out", out, "--labels", "l", "--person", "a"]
     for seed in ("-1", "x", "1" * 30):
-        command = ["label", "--out", out, "--labels", "l", "--person", "a"]
         assert "--seed" in refused(*command, "--seed", seed)
     for count in ("0", "-5", "1e9"):
-        command = ["label", "--out", out, "--labels", "l", "--person", "a"]
         assert "--count" in refused(*command, "--count", count)
 
 

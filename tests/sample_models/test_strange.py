@@ -12,6 +12,7 @@ import torch
 from sample import world
 from sample.paint import PALETTE
 from sample.teacher import language_phase, vision_phase
+from sample.teacher import strange as practice
 from sample.teacher.corpus import DOMAINS
 from sample.teacher.lessons import Mix, strange_edit, strange_statement
 from sample.teacher.model import build_config, build_model
@@ -64,6 +65,19 @@ def test_no_mixing_is_the_inverse_or_none_at_all() -> None:
         alone = np.abs(gains).argmax(axis=1).tolist() == [0, 1, 2]
         signs = {bool(gains[i, i] > 0) for i in range(3)}
         assert not (alone and len(signs) == 1)
+
+
+def test_a_near_miss_has_no_word_and_is_near_one() -> None:
+    rng = np.random.default_rng(4)
+    missed = np.stack([practice._near_miss(rng) for _ in range(200)])
+    away = np.linalg.norm(
+        practice._lab((missed * 255).astype(np.uint8))[:, None] - practice._PALETTE_LAB, axis=-1
+    ).min(axis=1)
+    assert (away > practice.FAR).all() and np.median(away) < 1.3 * practice.FAR
+    classes = [
+        color_class(draw_mixing(rng, COLORS[k % len(COLORS)]), COLORS[k % len(COLORS)]) for k in range(300)
+    ]
+    assert sum(each == NO_WORD for each in classes) > 200
 
 
 def test_pictures_and_classes_belong_together() -> None:
