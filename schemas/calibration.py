@@ -50,11 +50,12 @@ class Point(BaseModel):
 class Calibration(BaseModel):
     """Contents of thresholds.json. `annotate select --precision` keeps the promise, for rows that came to be
     as these did (`job` to `writing`); `needed` is how many more labels a precision needs that these labels
-    cannot promise (null: more labels alone would not do)."""
+    cannot promise (null: more labels alone would not do). `digest` is the sha256 of all the rest: what a hand
+    changed promises nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[3] = 3
+    version: Literal[4] = 4
     job: str
     dataset: str
     split: str
@@ -76,3 +77,4 @@ class Calibration(BaseModel):
     kept_share: float | None
     needed: int | None
     curve: tuple[Point, ...]
+    digest: str = ""

@@ -115,15 +115,22 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
             for least, share, error in curve(data)
         ),
     )
+    calibration = calibration.model_copy(update={"digest": content_digest(calibration)})
     write_output(out / FILE, calibration.model_dump_json(indent=2) + "\n")
     return calibration
+
+
+def content_digest(calibration: Calibration) -> str:
+    """sha256 of everything that a calibration states but its own digest."""
+    return hashlib.sha256(calibration.model_dump_json(exclude={"digest"}).encode()).hexdigest()
 
 
 def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str, float], Precision]:
     """The thresholds of a thresholds.json that keep this precision for the rows of a manifest.
 
-    Raises `InputError` for a file that cannot be read, `UsageError` for a precision outside (0, 1), when the
-    file promises less or was made on rows that came to be in another way: nothing is known about these.
+    Raises `InputError` for a file that cannot be read or was changed since it was written, `UsageError` for a
+    precision outside (0, 1), when the file promises less or was made on rows that came to be in another way:
+    nothing is known about these.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
@@ -137,6 +144,11 @@ def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str
     difference = other_rows(found, manifest)
     if difference:
         raise UsageError(f"{path} was calibrated on rows {difference}; label and calibrate rows of this OUT")
+    if found.digest != content_digest(found):
+        raise InputError(
+            f"{path} was changed after `annotate calibrate` wrote it, so that it promises nothing; "
+            "calibrate again, or give thresholds of your own as THRESHOLDS="
+        )
     if found.thresholds is None or found.promise is None:
         raise UsageError(f"{path} promises nothing: {needed_words(found)}")
     if found.promise.promised < precision:

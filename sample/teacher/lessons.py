@@ -21,7 +21,7 @@ COLOR_ALONE = 0.5
 class Mix:
     """Lessons a step, by kind."""
 
-    captions: int = 6
+    captions: int = 9
     conversations: int = 14
     guided: int = 0
     echoes: int = 4

@@ -29,7 +29,7 @@ class VisionPlan:
     """Garments and scenes a step, how many of the garments are strange, the peak learning rates (Muon's,
     AdamW's)."""
 
-    batch: tuple[int, int] = (24, 72)
+    batch: tuple[int, int] = (20, 84)
     strange: int = 6
     lr: float = 0.006
     small_lr: float = 0.0015

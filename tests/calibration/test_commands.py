@@ -93,7 +93,7 @@ def test_the_order_of_the_labels_decides_nothing(out: Path, tmp_path: Path) -> N
         file.write_text("\n".join(reversed(lines) if turned else lines) + "\n")
         assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"]) == 0
         made = json.loads((out / "thresholds.json").read_text())
-        found.append({**made, "promise": {**made["promise"], "labels": ""}})
+        found.append({**made, "promise": {**made["promise"], "labels": ""}, "digest": ""})
     assert found[0] == found[1]
 
 
@@ -145,6 +145,20 @@ def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
     flags = ["select", "--out", str(out), "--precision", "0.95", "--calibration", str(foreign)]
     assert main(flags) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"thresholds": {"p_covers": 0.01}}, {"kept_share": 1.0}, {"digest": ""}])
+def test_a_file_that_a_hand_changed_promises_nothing(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object]
+) -> None:
+    file = labels(tmp_path / "labels.jsonl")
+    main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
+    path = out / "thresholds.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))  # another layout of the same is none
+    assert main(["select", "--out", str(out), "--precision", "0.95"]) == 0
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert main(["select", "--out", str(out), "--precision", "0.95"]) == 2
+    assert "was changed after `annotate calibrate` wrote it" in capsys.readouterr().err
 
 
 def test_the_seed_counts_where_it_drew_the_rows(out: Path, tmp_path: Path) -> None:
