@@ -28,6 +28,8 @@ from retrieval.schedule import Blank
 
 CARD = "retriever.json"
 WEIGHTS = "retriever.safetensors"
+BASE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
+UNREAD = ("generation_config.json",)  # chains are greedy whatever it says
 WHOLE_FILE_BYTES = 256 * 1024 * 1024
 SAMPLE_EVERY_BYTES, SAMPLE_BYTES = 16 * 1024 * 1024, 64 * 1024  # of a 7B model: 60 MB are read
 
@@ -143,20 +145,22 @@ def load_into(model: CirModel, folder: Path) -> None:
 
 
 def base_digest(base: str | Path) -> str:
-    """Identity of a base model: its configuration and its weights (of large files: size, header, samples)."""
+    """Identity of a base model: weights (of large files: size, header, samples), configuration, tokenizer,
+    image processor and chat template."""
     folder = Path(base)
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
-    if len(files) < 2:
-        raise UsageError(f"{base}: is no model folder (config.json and *.safetensors); check BASE_MODEL")
+    files = sorted(path for pattern in BASE_FILES for path in folder.glob(pattern) if path.name not in UNREAD)
+    if "config.json" not in {path.name for path in files} or not any(folder.glob("*.safetensors")):
+        raise UsageError(f"{base}: is no model folder (config.json and *.safetensors); give a whole one")
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
+        digest.update(json.dumps([path.name, size]).encode())
         with path.open("rb") as handle:
             if size <= WHOLE_FILE_BYTES:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
             else:
                 length = int.from_bytes(handle.read(8), "little")
-                digest.update(json.dumps([path.name, size]).encode() + handle.read(length))
+                digest.update(handle.read(length))
                 for place in range(8 + length, size, SAMPLE_EVERY_BYTES):
                     handle.seek(place)
                     digest.update(handle.read(SAMPLE_BYTES))

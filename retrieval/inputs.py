@@ -1,7 +1,8 @@
 """One picture and one user text to a model's own tensors: chat template, image tokens, padding.
 
 Qwen's processor needs torchvision, which is not always there: its image processor and tokenizer are used
-instead, and the picture's place is widened here. Every other family goes through its own processor.
+instead, and the picture's place is widened here. SmolVLM's wants packages for videos: Idefics3's does the
+same with pictures. Every other family goes through its own processor.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, Idefics3Processor
 
 from annotate.errors import UsageError
 from retrieval.conversation import EMB
 from retrieval.objective import IGNORED
 
 QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+PROCESSORS: Mapping[str, Any] = {"smolvlm": Idefics3Processor}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Reader:
     eyes."""
 
     def __init__(self, folder: str | Path) -> None:
-        if Path(folder).is_absolute() and not Path(folder).is_dir():  # no name on a hub begins so
-            raise UsageError(f"{folder}: no such folder; check BASE_MODEL")
+        if not Path(folder).is_dir():  # a name on a hub may be another model tomorrow: no identity
+            raise UsageError(f"{folder}: no such folder; check BASE_MODEL, models are folders here")
         try:
             config = AutoConfig.from_pretrained(folder)
         except (OSError, ValueError) as error:
@@ -76,9 +78,15 @@ class Reader:
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
                 self.templates: Any = self.tokenizer
             else:
-                self.processor: Any = AutoProcessor.from_pretrained(folder)
+                processors = PROCESSORS.get(self.model_type, AutoProcessor)
+                self.processor: Any = processors.from_pretrained(folder)
                 self.tokenizer = self.processor.tokenizer
                 self.templates = self.processor if self.processor.chat_template else self.tokenizer
+        except ImportError as error:
+            raise UsageError(
+                f"{folder}: a {self.model_type} needs a package that is not here ({error}); "
+                "install it or take another model"
+            ) from error
         except (OSError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"{folder}: its tokenizer or image processor cannot be loaded ({error}); check BASE_MODEL"
@@ -119,18 +127,18 @@ class Reader:
         )
         if isinstance(picture, Spoken):
             before, _, after = rendered.partition(self.image_token)
-            return Spoken((*self.chain_ids(before), *picture.ids, *self.chain_ids(after)), picture.pixels)
+            return Spoken((*self._ids(before), *picture.ids, *self._ids(after)), picture.pixels)
         if self.qwen:
             pixels = self.image_processor(images=[picture], return_tensors="pt")
             places = int(pixels["image_grid_thw"].prod()) // self.image_processor.merge_size**2
             widened = rendered.replace(self.image_token, self.image_token * places)
-            return Spoken(tuple(self.chain_ids(widened)), dict(pixels))
+            return Spoken(tuple(self._ids(widened)), dict(pixels))
         found = self.processor(images=[picture], text=rendered, return_tensors="pt", add_special_tokens=False)
         return Spoken(tuple(found["input_ids"][0].tolist()), _pixels(found))
 
     def chain_ids(self, chain: str) -> list[int]:
-        """Token ids of a chain, without end token."""
-        return list(self.tokenizer(chain, add_special_tokens=False)["input_ids"])
+        """Token ids of a chain, without end token. It is data: an `<image>` in it is letters, no picture."""
+        return list(self.tokenizer(chain, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
     def text(self, ids: Sequence[int]) -> str:
         """Text of generated ids."""
@@ -154,6 +162,10 @@ class Reader:
     def generation_inputs(self, turns: Sequence[Spoken]) -> dict[str, Tensor]:
         """The turns alone, padded on the left, to be continued."""
         return self._inputs([list(turn.ids) for turn in turns], turns, left=True)
+
+    def _ids(self, rendered: str) -> list[int]:
+        """Token ids of what a chat template wrote, its special tokens among them."""
+        return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
     def _inputs(self, rows: Sequence[list[int]], turns: Sequence[Spoken], left: bool) -> dict[str, Tensor]:
         longest = max(map(len, rows))

@@ -70,7 +70,7 @@ class CirModel(nn.Module):
         self.settings = settings
         self.reader = Reader(base)
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        backbone = _load_backbone(base, dtype)
+        backbone = load_whole(AutoModelForImageTextToText, base, dtype)
         # greedy means greedy: a repetition penalty of the base's own would punish copying
         ends = {"eos_token_id": self.reader.end_id, "pad_token_id": self.reader.pad_id}
         backbone.generation_config = GenerationConfig(**ends)
@@ -113,6 +113,14 @@ class CirModel(nn.Module):
     def dim(self) -> int:
         """Length of an embedding."""
         return self.settings.projection or int(self.emb_row.shape[0])
+
+    def quick_cpu_bf16(self) -> None:
+        """Attention that gains from bfloat16 on a CPU: of torch's fused one the bfloat16 gradient is slow.
+
+        A tower that is not trained stays as it is: whoever measures shares the sights that training keeps.
+        """
+        trained = "eager" if self.settings.tuning == "full" else {"text_config": "eager"}
+        self.backbone.set_attn_implementation(trained)
 
     def checkpoint_activations(self) -> None:
         """Trade time for memory: keep no activations of the backbone's layers."""
@@ -190,18 +198,22 @@ class CirModel(nn.Module):
 _ALWAYS = ("temperature.log_scale",)
 
 
-def _load_backbone(base: str | Path, dtype: torch.dtype) -> Any:
-    """The base model. Raises `UsageError` for weights that are not there, broken or of another model."""
-    auto: Any = AutoModelForImageTextToText
+def load_whole(auto: Any, folder: str | Path, dtype: torch.dtype, named: str = "BASE_MODEL") -> Any:
+    """The model of a folder by a class of transformers; `named`: how the user names the folder.
+
+    Raises `UsageError` for weights that are not there, broken or of another model: never random ones instead.
+    """
     try:
-        backbone, about = auto.from_pretrained(
-            base, dtype=dtype, use_safetensors=True, output_loading_info=True
+        model, about = auto.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(f"{base}: its weights cannot be loaded ({error}); check BASE_MODEL") from error
+        raise UsageError(f"{folder}: its weights cannot be loaded ({error}); check {named}") from error
     if missing := sorted(about["missing_keys"]):
-        raise UsageError(f"{base}: its weights lack {missing[0]}, {len(missing)} in all; take a whole model")
-    return backbone
+        raise UsageError(
+            f"{folder}: its weights lack {missing[0]}, {len(missing)} in all; take a whole model"
+        )
+    return model
 
 
 def parameter_counts(model: CirModel) -> tuple[int, int]:

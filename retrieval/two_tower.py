@@ -21,6 +21,7 @@ from retrieval.checkpoint import base_digest
 from retrieval.conversation import chain_part
 from retrieval.encode import EncodedQueries, encode_images
 from retrieval.evaluate import Choices, EvalSet, Evaluation, measure, query_texts, scores_of
+from retrieval.model import load_whole
 from retrieval.pictures import Pictures
 from retrieval.ranking import Scores
 
@@ -39,14 +40,19 @@ class TwoTower:
             raise UsageError(
                 f"{folder}: a model of type {config.model_type}; --clip-model takes {', '.join(FAMILIES)}"
             )
-        self._model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        self.key = base_digest(folder)  # before the weights: a name on a hub is no folder
+        self._model: Any = load_whole(AutoModel, folder, torch.float32, "--clip-model")
         self._model.to(device).eval()
-        self._processor: Any = AutoProcessor.from_pretrained(folder)
+        try:
+            self._processor: Any = AutoProcessor.from_pretrained(folder)
+        except (OSError, ValueError, ImportError) as error:
+            raise UsageError(
+                f"{folder}: its processor cannot be loaded ({error}); check --clip-model"
+            ) from error
         self._longest = int(config.text_config.max_position_embeddings)
         # SigLIP reads its text vector at the last place, so it was trained on texts of one length
         self._padding = True if config.model_type == "clip" else "max_length"
         self._device = device
-        self.key = base_digest(folder)
 
     @property
     def dim(self) -> int:

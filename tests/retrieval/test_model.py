@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
-from retrieval.conversation import image_prompt, query_prompt
+from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.inputs import Reader, Spoken
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from tests.retrieval import tiny_models
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 CPU = torch.device("cpu")
-BUILDERS = {"qwen2_5_vl": tiny_models.qwen, "idefics3": tiny_models.idefics}
+BUILDERS = {"qwen2_5_vl": tiny_models.qwen, "idefics3": tiny_models.idefics, "smolvlm": tiny_models.smolvlm}
 pytestmark = pytest.mark.slow
 
 
@@ -92,6 +92,33 @@ def test_large_weights_of_equal_shape_are_told_apart(
     assert checkpoint.base_digest(tmp_path / "base") != checkpoint.base_digest(base)
 
 
+def test_all_that_a_base_says_of_words_and_pictures_is_part_of_its_identity(
+    base: Path, tmp_path: Path
+) -> None:
+    known = checkpoint.base_digest(base)
+    files = {path.name for path in base.iterdir()}
+    assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= files
+    assert "preprocessor_config.json" in files
+    for name in sorted(files):
+        shutil.copytree(base, tmp_path / name)
+        with (tmp_path / name / name).open("ab") as handle:
+            handle.write(b" ")
+        changed = checkpoint.base_digest(tmp_path / name) != known
+        assert changed == (name != "generation_config.json"), name
+
+
+def test_a_chain_holds_no_special_token_whatever_it_says(base: Path) -> None:
+    model = CirModel(base, ModelSettings(), CPU).eval()
+    reader = model.reader
+    said = f"caption: a {reader.image_token} on {EMB} and {reader.tokenizer.eos_token}"
+    ids = reader.chain_ids(said)
+    assert not {reader.image_token_id, reader.emb_id, reader.end_id} & set(ids)
+    assert reader.text(ids) == said
+    turn = reader.user_turn(picture(1), query_prompt("shorter"))
+    with torch.no_grad():
+        assert model(reader.embedding_batch([turn], [ids])).vectors.isfinite().all()
+
+
 def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: Path) -> None:
     """A frozen tower's states stand for the picture: same ids, same vectors, same pull on what is trained."""
     model = CirModel(base, ModelSettings(tuning="frozen_tower"), CPU).train()
@@ -109,7 +136,7 @@ def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: 
     assert ids == sight_ids
     torch.testing.assert_close(vectors, sight_vectors, atol=1e-6, rtol=1e-5)
     assert pull.keys() == sight_pull.keys()
-    assert any("connector" in name for name in pull) == ("idefics" in base.name)
+    assert any("connector" in name for name in pull) == ("qwen" not in base.name)
     for name in pull:
         torch.testing.assert_close(pull[name], sight_pull[name], atol=1e-5, rtol=1e-4, msg=name)
 
@@ -239,6 +266,8 @@ def test_a_model_without_image_input_and_a_gpu_that_is_not_there_are_refused(tmp
         CirModel(tiny_models.text_only(tmp_path / "text"), ModelSettings(), CPU)
     with pytest.raises(UsageError, match="nowhere: no such folder; check BASE_MODEL"):
         CirModel(tmp_path / "nowhere", ModelSettings(), CPU)
+    with pytest.raises(UsageError, match="models are folders here"):
+        CirModel("somebody/a-model-on-a-hub", ModelSettings(), CPU)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="there is no GPU here"):
             choose_device("cuda")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, CLIPModel
 
 from annotate.errors import InputError, UsageError
@@ -63,6 +65,22 @@ def test_image_and_text_are_summed_and_a_conclusion_is_asked_alone(
     del chains[third.triplet_id]
     with pytest.raises(InputError, match="no chain of cirr/val/3 and 0 more"):
         conclusion_alone(towers, asked, Choices(), chains, tmp_path, RECIPE)
+
+
+def test_a_clip_that_lacks_weights_or_has_broken_ones_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "clip")
+    file = tmp_path / "clip" / "model.safetensors"
+    weights = load_file(file)
+    gone = next(name for name in sorted(weights) if "layers.0" in name)
+    save_file({n: w for n, w in weights.items() if n != gone}, file, {"format": "pt"})
+    with pytest.raises(UsageError, match=r"its weights lack .*layers\.0"):
+        TwoTower(tmp_path / "clip", CPU)
+    file.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match=r"its weights cannot be loaded .* check --clip-model"):
+        TwoTower(tmp_path / "clip", CPU)
+    file.unlink()
+    with pytest.raises(UsageError, match="is no model folder"):
+        TwoTower(tmp_path / "clip", CPU)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:

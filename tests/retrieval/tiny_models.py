@@ -1,9 +1,10 @@
-"""Model folders with small random weights: Qwen2.5-VL, Idefics3, a CLIP, and a text-only one."""
+"""Model folders with small random weights: Qwen2.5-VL, Idefics3, SmolVLM, a CLIP, and a text-only one."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -19,6 +20,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
 )
 
 QWEN_TEMPLATE = (
@@ -92,13 +95,21 @@ def qwen(folder: Path, seed: int = 0) -> Path:
 
 
 def idefics(folder: Path, seed: int = 0) -> Path:
+    return _idefics(folder, seed, "Idefics3", Idefics3Config, Idefics3ForConditionalGeneration)
+
+
+def smolvlm(folder: Path, seed: int = 0) -> Path:
+    return _idefics(folder, seed, "SmolVLM", SmolVLMConfig, SmolVLMForConditionalGeneration)
+
+
+def _idefics(folder: Path, seed: int, family: str, configs: Any, models: Any) -> Path:
     special = ["<image>", "<fake_token_around_image>", "<global-img>"]
     tokenizer = byte_tokenizer(special, "<end_of_utterance>", IDEFICS_TEMPLATE)
     ids = {
         token: tokenizer.convert_tokens_to_ids(token) for token in ("<image>", "<end_of_utterance>", "<pad>")
     }
     torch.manual_seed(seed)
-    config = Idefics3Config(
+    config = configs(
         image_token_id=ids["<image>"],
         pad_token_id=ids["<pad>"],
         scale_factor=2,
@@ -125,10 +136,10 @@ def idefics(folder: Path, seed: int = 0) -> Path:
             "eos_token_id": ids["<end_of_utterance>"],
         },
     )
-    Idefics3ForConditionalGeneration(config).save_pretrained(folder)
+    models(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     pixels = {
-        "image_processor_type": "Idefics3ImageProcessor",
+        "image_processor_type": f"{family}ImageProcessor",
         "do_image_splitting": False,
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
@@ -136,7 +147,7 @@ def idefics(folder: Path, seed: int = 0) -> Path:
         "size": {"longest_edge": 32},
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
-    processor = {"processor_class": "Idefics3Processor", "image_seq_len": 4}
+    processor = {"processor_class": f"{family}Processor", "image_seq_len": 4}
     (folder / "processor_config.json").write_text(json.dumps(processor))
     return folder
 
