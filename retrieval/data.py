@@ -17,7 +17,7 @@ from typing import Any, Literal
 from annotate.datasets import join_captions
 from annotate.errors import InputError, UsageError
 from retrieval.objective import image_key
-from retrieval.sources import Source, read_group, row_chain, row_groups
+from retrieval.sources import Source, read_group, read_rows, row_chain, row_groups
 from schemas.triplet import CaptionMode
 
 TrainCaptions = Literal["both", "clip4cir", "and"]
@@ -106,7 +106,7 @@ def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[s
         for start in range(0, len(groups), WINDOW_GROUPS):
             rows = [
                 row
-                for path, index, _ in groups[start : start + WINDOW_GROUPS]
+                for path, index in groups[start : start + WINDOW_GROUPS]
                 for row in read_group(path, index)
                 if not (hold_out and is_held_out(row["reference"]))
             ]
@@ -121,9 +121,8 @@ def _example(
     row: dict[str, Any], source: Source, rng: random.Random, captions: TrainCaptions, hard_negatives: int
 ) -> Example:
     mode = rng.choice(CAPTION_MODES[captions])
-    others = [name for name in row["subset"] if name not in (row["reference"], row["target"])]
-    others = [name for name in rng.sample(others, len(others)) if name in source.images][:hard_negatives]
-    fitting = (row["target"], *row["positives"], *row["also_matches"])
+    candidates = _look_alikes(row, source)
+    hard = rng.sample(list(candidates), min(hard_negatives, len(candidates)))
     return Example(
         triplet_id=row["triplet_id"],
         text=join_captions(tuple(row["modifications"]), mode),
@@ -133,7 +132,31 @@ def _example(
         target=source.images[row["target"]],
         target_digest=row["target_digest"],
         target_key=image_key(source.dataset, row["target"]),
-        positive_keys=tuple(image_key(source.dataset, name) for name in fitting),
-        hard=tuple(source.images[name] for name in others),
-        hard_keys=tuple(image_key(source.dataset, name) for name in others),
+        positive_keys=tuple(image_key(source.dataset, name) for name in _fitting(row)),
+        hard=tuple(candidates[name] for name in hard),
+        hard_keys=tuple(image_key(source.dataset, name) for name in hard),
     )
+
+
+def hard_negatives_a_row(sources: Sequence[Source], asked: int) -> float:
+    """How many of the hard negatives that are `asked` for a row has on average: FashionIQ knows none."""
+    columns = ["reference", "target", "subset", "positives", "also_matches"]
+    found = [
+        min(asked, len(_look_alikes(row, source)))
+        for source in sources
+        for path in source.files
+        for row in read_rows(path, columns)
+    ]
+    return sum(found) / len(found)
+
+
+def _fitting(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every image that is known to answer the row, its target first."""
+    return (row["target"], *row["positives"], *row["also_matches"])
+
+
+def _look_alikes(row: Mapping[str, Any], source: Source) -> dict[str, Path]:
+    """The members of the row's subset that are wrong answers, and where those that are there lie."""
+    wrong = [name for name in row["subset"] if name not in (row["reference"], *_fitting(row))]
+    found = {name: source.images.get(name) or source.members.get(name) for name in wrong}
+    return {name: path for name, path in found.items() if path is not None}

@@ -44,7 +44,7 @@ def held_out(source: Source) -> HeldOut:
 
     Raises `InputError` when there are none.
     """
-    read = (row for path, index, _ in row_groups(source) for row in read_group(path, index))
+    read = (row for path, index in row_groups(source) for row in read_group(path, index))
     rows = list(islice((row for row in read if is_held_out(row["reference"])), QUERIES))
     if not rows:
         raise InputError(
@@ -103,7 +103,7 @@ def choose_rate(rates: Sequence[float], trial: Callable[[float], float]) -> floa
     return max(sorted(rates), key=lambda rate: found[rate])
 
 
-def kept(note: Path, measure: Callable[[], float]) -> float:
+def noted(note: Path, measure: Callable[[], float]) -> float:
     """What was measured, from the file `note` when it stands there: a trial is not measured twice."""
     if note.is_file():
         return float(json.loads(note.read_text())["mean_reciprocal_rank"])

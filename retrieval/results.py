@@ -29,7 +29,7 @@ class TableRow:
     label: str
     results: tuple[Result, ...]
     chain: str
-    seed: int | None  # None: nothing was trained
+    seed: int | None  # None: nothing was trained or drawn
     data_digest: str
     eval_digest: str = ""
     model_digest: str = ""

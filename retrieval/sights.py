@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from annotate.errors import InputError
 from retrieval.inputs import Spoken
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
@@ -49,6 +50,7 @@ class Sights:
 
     def __init__(self, model: CirModel, pictures: Pictures, kept: KeptSights) -> None:
         self._model, self._pictures, self._kept = model, pictures, kept
+        self._shown: dict[Path, bool] = {}
 
     @property
     def shape(self) -> tuple[int, bool]:
@@ -67,6 +69,16 @@ class Sights:
         if isinstance(seen, Spoken):
             self._kept.put(path, self._pictures.digest(path), seen)
         return seen
+
+    def can_show(self, path: Path) -> bool:
+        """Whether the file holds a picture; a file is looked at once."""
+        if path not in self._shown:
+            try:
+                self.load(path)
+                self._shown[path] = True
+            except InputError:
+                self._shown[path] = False
+        return self._shown[path]
 
 
 def sights_of(model: CirModel, recipe: str, blank: bool, kept: KeptSights) -> tuple[Sights, Sights]:

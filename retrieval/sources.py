@@ -43,7 +43,7 @@ AS_ANNOTATED: ImageRoots = {}
 @dataclass(frozen=True, slots=True)
 class Source:
     """One checked OUT folder: its manifest, the root that its images lie below, its Parquet files in order,
-    its rows, and where each image lies."""
+    its rows, where the image of each reference and target lies, and where other members of subsets do."""
 
     out: Path
     manifest: Manifest
@@ -51,6 +51,7 @@ class Source:
     files: tuple[Path, ...]
     n_rows: int
     images: dict[str, Path]
+    members: dict[str, Path]
 
     @property
     def dataset(self) -> Dataset:
@@ -116,8 +117,7 @@ def open_source(out: Path, image_roots: ImageRoots = AS_ANNOTATED, rows: Rows = 
         raise InputError(f"{out}: no rows in {rows}/; nothing to train on, look into its report.html")
     files = _checked(out, chosen)
     root = image_roots.get(manifest.dataset) or image_roots.get("") or Path(manifest.root)
-    images = _find(manifest, files, root)
-    return Source(out, manifest, root, files, n_rows, images)
+    return Source(out, manifest, root, files, n_rows, *_find(manifest, files, root))
 
 
 def check_one_kind(sources: Sequence[Source]) -> None:
@@ -148,15 +148,13 @@ def data_digest(sources: Sequence[Source]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def row_groups(source: Source) -> list[tuple[Path, int, int]]:
-    """(file, row group, rows) of a source, in file order."""
-    groups = []
-    for path in source.files:
-        metadata = pq.ParquetFile(path).metadata
-        groups += [
-            (path, index, metadata.row_group(index).num_rows) for index in range(metadata.num_row_groups)
-        ]
-    return groups
+def row_groups(source: Source) -> list[tuple[Path, int]]:
+    """(file, row group) of a source, in file order."""
+    return [
+        (path, index)
+        for path in source.files
+        for index in range(pq.ParquetFile(path).metadata.num_row_groups)
+    ]
 
 
 def read_group(path: Path, index: int) -> list[dict[str, Any]]:
@@ -165,26 +163,31 @@ def read_group(path: Path, index: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _find(manifest: Manifest, files: Sequence[Path], root: Path) -> dict[str, Path]:
-    """Paths of all images that the rows use, per category since an image may lie in its category's folder."""
+def _find(manifest: Manifest, files: Sequence[Path], root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Paths of the rows' images, of which none may be gone, and of the other members of their subsets, as far
+    as they are there; per category since an image may lie in its category's folder."""
     by_category: dict[str | None, dict[str, str]] = {}
+    members: dict[str | None, dict[str, None]] = {}
     for path in files:
-        for row in read_rows(path, ["triplet_id", "category", "reference", "target"], COLUMNS):
+        for row in read_rows(path, ["triplet_id", "category", "reference", "target", "subset"], COLUMNS):
             names = by_category.setdefault(row["category"], {})
             names[row["reference"]] = names[row["target"]] = row["triplet_id"]
+            members.setdefault(row["category"], {}).update(dict.fromkeys(row["subset"]))
     if not root.is_dir():
         raise InputError(f"{root}: the images' root is gone; pass where it lies now as --image-root")
-    found: dict[str, Path] = {}
+    found, others = dict[str, Path](), dict[str, Path]()
     for category, names in by_category.items():
-        images = find_images(cast(Dataset, manifest.dataset), manifest.split, root, names, category)
-        if images.missing:
-            first = images.missing[0]
+        wanted = [*names, *members[category]]
+        images = find_images(cast(Dataset, manifest.dataset), manifest.split, root, wanted, category)
+        gone = [name for name in images.missing if name in names]
+        if gone:
             raise InputError(
-                f"{root}: image {first} of {names[first]} and {len(images.missing) - 1} more are gone; "
+                f"{root}: image {gone[0]} of {names[gone[0]]} and {len(gone) - 1} more are gone; "
                 f"put them back or pass --image-root"
             )
-        found |= images.paths
-    return found
+        found |= {name: path for name, path in images.paths.items() if name in names}
+        others |= {name: path for name, path in images.paths.items() if name not in names}
+    return found, others
 
 
 def gold_chains(out: Path, jobs: Collection[str]) -> dict[str, str]:

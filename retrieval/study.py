@@ -34,13 +34,16 @@ from retrieval.evaluate import (
 )
 from retrieval.measured import Measured, Origin, Sets, comparisons, line
 from retrieval.model import CirModel, ModelSettings
-from retrieval.rates import choose_rate, held_out, kept, mean_reciprocal_rank
+from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank, noted
 from retrieval.results import write_results
 from retrieval.saving import whole_folder
 from retrieval.schedule import Blank, TrainSettings
 from retrieval.sights import KeptSights
 from retrieval.sources import ImageRoots, Rows, data_digest, open_source
 from retrieval.two_tower import TwoTower, conclusion_alone, sum_of_image_and_text
+
+TRIAL_SEED = 0
+"""Of the trials of learning rates, whatever seeds the rows have: seeds that come later need no new trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +171,18 @@ def _folder(study: Study, variant: Variant, seed: int) -> Path:
 
 
 def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str], None]) -> float:
-    """The row's learning rate: from the grid by the first seed, on rows held out of train."""
+    """The row's learning rate: from the grid, on rows held out of train; the same for every seed."""
     place = study.out / "rates" / variant.label.replace(" ", "-")
-    seed = study.seeds[0]
 
     def trial(rate: float) -> float:
         say(f"-- learning rate {rate:g}, on nine tenths of the rows")
         folder = place / f"{rate:g}"
         try:
-            _train(study, variant, rate, seed, folder, seen, say, trial_steps=study.rate_steps)
+            _train(study, variant, rate, TRIAL_SEED, folder, seen, say, trial_steps=study.rate_steps)
         except train.Diverged as error:
             say(f"-- learning rate {rate:g} is none: {error}")
             return 0.0
-        found = kept(folder / "held-out.json", partial(_held_out_rank, study, variant, folder, seen))
+        found = noted(folder / "held-out.json", partial(_held_out_rank, study, variant, folder, seen))
         say(f"-- learning rate {rate:g}: mean reciprocal rank {found:.3f} on the held-out tenth")
         return found
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from annotate.errors import OutputError, RunIncomplete, UsageError
 from annotate.files import write_output
 from retrieval import checkpoint, distributed
-from retrieval.conversation import image_prompt, query_prompt
-from retrieval.data import Example, examples
+from retrieval.conversation import image_prompt, query_prompt, wording_digest
+from retrieval.data import Example, examples, hard_negatives_a_row
 from retrieval.gradcache import Chunk, Embedded, backward
 from retrieval.inputs import Batch
 from retrieval.model import CirModel
@@ -63,6 +63,7 @@ def train(
         "train": settings.as_json(),
         "data": data_digest(sources),
         "base": checkpoint.base_digest(base),
+        "wording": wording_digest(),
     }
     if distributed.rank():
         say = _silence
@@ -73,8 +74,11 @@ def train(
         return out / "model"
     if settings.batch % distributed.world_size():
         raise UsageError(f"batch {settings.batch} is no multiple of {distributed.world_size()} processes")
-    if settings.cpu_bf16:  # torch's fused attention gains nothing from it: its bfloat16 gradient is slow
-        model.backbone.set_attn_implementation("eager")
+    if settings.hard_negatives:
+        found = hard_negatives_a_row(sources, settings.hard_negatives)
+        say(f"{found:.1f} hard negatives a row on average, {settings.hard_negatives} asked for")
+    if settings.cpu_bf16:
+        model.quick_cpu_bf16()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = _optimiser(named, settings)
     start = resume(model, named, optimiser, out, say)
@@ -211,8 +215,10 @@ def _image_chunks(
     wanted: list[tuple[Path, str | None]] = [(example.target, example.target_digest) for example in batch]
     keys = [example.target_key for example in batch]
     for example in batch:
-        wanted += [(path, None) for path in example.hard]
-        keys += example.hard_keys
+        for path, key in zip(example.hard, example.hard_keys, strict=True):
+            if sights.can_show(path):  # nobody looked at a member that is no row's reference or target
+                wanted.append((path, None))
+                keys.append(key)
 
     def chunk(part: slice) -> Chunk:
         def run() -> Embedded:
@@ -238,12 +244,16 @@ def _parts(total: int, size: int) -> Iterator[slice]:
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
-    """Write the run's identity, or compare it with the one that is there."""
+    """Write the run's identity, or compare it with the one that is there; metrics without one aren't ours."""
     path = out / "run.json"
     text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if path.is_file() and path.read_text() != text:
         raise OutputError(
             f"{out}: holds another training run, or another version's (see run.json); choose another --out"
+        )
+    if not path.is_file() and (out / METRICS).exists():
+        raise OutputError(
+            f"{out / METRICS}: is of no run of ours (no run.json beside it); choose another --out"
         )
     if distributed.rank() == 0 and not path.is_file():
         write_output(path, text)

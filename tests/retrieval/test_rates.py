@@ -9,7 +9,7 @@ import pytest
 
 from annotate.errors import InputError
 from retrieval.data import examples, is_held_out
-from retrieval.rates import choose_rate, held_out, kept
+from retrieval.rates import choose_rate, held_out, noted
 from retrieval.sources import Source, open_source
 from tests.retrieval import tiny_world
 
@@ -64,5 +64,5 @@ def test_the_best_rate_is_chosen_the_smaller_of_equals_and_no_trial_is_measured_
     assert choose_rate([1e-3, 5e-4, 1e-4], trial) == 1e-4
     assert choose_rate([0.3], trial) == 0.3, "one rate needs no trial"
     note = tmp_path / "held-out.json"
-    assert [kept(note, lambda: trial(5e-4)) for _ in range(2)] == [0.4, 0.4]
+    assert [noted(note, lambda: trial(5e-4)) for _ in range(2)] == [0.4, 0.4]
     assert tried == [1e-3, 5e-4, 1e-4, 5e-4]

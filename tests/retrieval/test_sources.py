@@ -12,7 +12,7 @@ import pytest
 
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import chain_part
-from retrieval.data import TrainCaptions, _chances, examples
+from retrieval.data import TrainCaptions, _chances, examples, hard_negatives_a_row
 from retrieval.defaults import default_roots
 from retrieval.objective import image_key
 from retrieval.pictures import Pictures
@@ -135,7 +135,33 @@ def test_examples_carry_chain_positives_and_hard_negatives(tmp_path: Path, root:
         assert example.target_key == image_key("cirr", f"train-{index + 1}-0-img0")
         assert example.positive_keys == (example.target_key,)
         others = {f"train-{i}-0-img0" for i in range(index + 2, index + 6)}
-        assert {path.stem for path in example.hard} <= others and len(example.hard) <= 2
+        assert {path.stem for path in example.hard} <= others and len(set(example.hard)) == 2
+        assert example.hard_keys == tuple(image_key("cirr", path.stem) for path in example.hard)
+
+
+def test_what_else_fits_a_row_is_a_positive_and_no_hard_negative(tmp_path: Path, root: Path) -> None:
+    fitting = {"positives": ("train-3-0-img0",), "also_matches": ("train-5-0-img0",)}
+    source = open_source(tiny_world.published(tmp_path / "out", root, rows=1, each=fitting))
+    example = next(examples([source], seed=0, hard_negatives=4))
+    names = ["train-1-0-img0", "train-3-0-img0", "train-5-0-img0"]
+    assert example.positive_keys == tuple(image_key("cirr", name) for name in names)
+    assert {path.stem for path in example.hard} == {"train-2-0-img0", "train-4-0-img0"}
+
+
+def test_hard_negatives_are_all_members_that_are_there_also_those_of_no_other_row(
+    tmp_path: Path, root: Path
+) -> None:
+    out = tiny_world.published(tmp_path / "out", root, rows=2)  # as with LIMIT: images 3 to 6 are no row's
+    source = open_source(out)
+    assert {name.split("-")[1] for name in source.images} == set("012")
+    assert {name.split("-")[1] for name in source.members} == set("3456")
+    assert [len(each.hard) for each in islice(examples([source], seed=0, hard_negatives=4), 2)] == [4, 4]
+    assert hard_negatives_a_row([source], 4) == 4 and hard_negatives_a_row([source], 1) == 1
+    for number in (3, 6):
+        (root / "train" / f"train-{number}-0-img0.png").unlink()
+    left = open_source(out)
+    assert {len(each.hard) for each in islice(examples([left], seed=0, hard_negatives=4), 2)} == {2, 3}
+    assert hard_negatives_a_row([left], 4) == 2.5 and hard_negatives_a_row([left], 2) == 2
 
 
 @pytest.mark.parametrize(
@@ -149,7 +175,7 @@ def test_examples_carry_chain_positives_and_hard_negatives(tmp_path: Path, root:
 def test_captions_are_drawn_as_the_mode_says_by_default_both_since_the_chain_answers_both(
     tmp_path: Path, root: Path, captions: TrainCaptions, texts: set[str]
 ) -> None:
-    out = tiny_world.published(tmp_path / "out", root, captions=("is red", "no belt"))
+    out = tiny_world.published(tmp_path / "out", root, each={"modifications": ("is red", "no belt")})
     drawn = {example.text for example in islice(examples([open_source(out)], 0, captions=captions), 60)}
     assert drawn == texts
     assert TrainSettings().captions == "both"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from schemas.answers import Edit
 from schemas.manifest import Counts, Manifest, PublishedFile
 from schemas.row import Row
 
+NOTHING: Mapping[str, Any] = {}
 COLOURS = ("red", "green", "blue", "white", "black", "yellow")
 
 
@@ -151,13 +153,12 @@ def annotated(out: Path, images: Path, split: str, rows: int) -> Path:
 
 
 def published(
-    out: Path, images: Path, rows: int = 12, captions: tuple[str, ...] = (), **changes: Any
+    out: Path, images: Path, rows: int = 12, each: Mapping[str, Any] = NOTHING, **changes: Any
 ) -> Path:
-    """OUT of a finished annotation of `cirr(images, "train")`, with other `captions` if they are given;
-    `changes` go into the manifest."""
+    """OUT of a finished annotation of `cirr(images, "train")`; `each` goes into every row, `changes` into the
+    manifest."""
     path = out / "train" / "part-00000.parquet"
-    other = {"modifications": captions} if captions else {}
-    write_table(to_table([row(index, images, **other) for index in range(rows)]), path)
+    write_table(to_table([row(index, images, **each) for index in range(rows)]), path)
     file = PublishedFile(rows=rows, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     values: dict[str, Any] = {
         "status": "complete",

@@ -1,0 +1,78 @@
+"""A folder is one run's: whatever else lies there is refused and left as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from annotate.errors import OutputError
+from retrieval import conversation, train
+from retrieval.model import CirModel, ModelSettings
+from retrieval.schedule import TrainSettings
+from retrieval.sources import Source, open_source
+from tests.retrieval import tiny_models, tiny_world
+
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(steps=1, batch=4)
+MODEL = ModelSettings(tuning="full", temperature=0.05)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.idefics(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
+    folder = tmp_path_factory.mktemp("data")
+    return [open_source(tiny_world.published(folder / "out", tiny_world.cirr(folder / "cirr", "train")))]
+
+
+def run(base: Path, sources: list[Source], out: Path) -> Path:
+    return train.train(CirModel(base, MODEL, CPU), base, sources, SETTINGS, out, say=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def out(base: Path, sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OUT of a run."""
+    out = tmp_path_factory.mktemp("out")
+    run(base, sources, out)
+    return out
+
+
+@pytest.mark.parametrize("other", [{"temperature": 0.07}, {"projection": 4}, {"init_seed": 1}])
+def test_a_folder_of_another_models_settings_is_refused(
+    base: Path, sources: list[Source], out: Path, other: dict[str, Any]
+) -> None:
+    model = CirModel(base, dataclasses.replace(MODEL, **other), CPU)
+    with pytest.raises(OutputError, match="holds another training run"):
+        train.train(model, base, sources, SETTINGS, out, say=lambda line: None)
+
+
+def test_a_run_does_not_go_on_with_other_prompts(
+    base: Path, sources: list[Source], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "_IMAGE", "What is this?")
+    with pytest.raises(OutputError, match="holds another training run"):
+        run(base, sources, out)
+
+
+def test_metrics_of_somebody_else_are_left_alone(base: Path, sources: list[Source], tmp_path: Path) -> None:
+    (tmp_path / train.METRICS).write_text('{"epoch": 1}\n')
+    with pytest.raises(OutputError, match=r"metrics\.jsonl: is of no run of ours"):
+        run(base, sources, tmp_path)
+    assert (tmp_path / train.METRICS).read_text() == '{"epoch": 1}\n'
+
+
+def test_other_files_in_the_place_of_the_model_are_left_alone(
+    base: Path, sources: list[Source], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.pt").touch()
+    with pytest.raises(OutputError, match="holds something else"):
+        run(base, sources, tmp_path)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine.pt"]
