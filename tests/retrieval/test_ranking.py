@@ -99,5 +99,8 @@ def test_a_target_score_from_another_product_beats_itself_which_is_the_trap_we_a
     elsewhere = np.array([queries[i] @ gallery[c] for i, c in enumerate(columns)], dtype=np.float32)
     wrong = 1 + (matrix > elsewhere[:, None]).sum(axis=1)
     right = ranks(matrix, columns)
-    assert (wrong != right).sum() > 20, "this machine's products agree; the trap cannot be shown here"
+    assert right.tolist() == [naive_rank(row, column) for row, column in zip(matrix, columns, strict=True)]
+    if np.array_equal(elsewhere, matrix[np.arange(2000), columns]):
+        pytest.skip("this machine's products agree bit for bit: there is no trap to show")
+    assert (wrong != right).sum() > 20
     assert np.abs(wrong - right).max() == 1
