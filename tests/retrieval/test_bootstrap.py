@@ -17,6 +17,8 @@ def test_the_interval_of_paired_differences_matches_the_normal_one_and_is_narrow
     half = 1.96 * gains.std() / np.sqrt(1000)
     assert found.mean == pytest.approx(gains.mean())
     assert (found.low, found.high) == pytest.approx((gains.mean() - half, gains.mean() + half), abs=0.003)
+    unpaired = 1.96 * np.sqrt((ours[0].var() + theirs[0].var()) / 1000)
+    assert found.high - found.low < unpaired, "half as wide as one of other queries for each"
     assert found.clear and found == paired_difference(ours, theirs)
 
 
