@@ -28,11 +28,12 @@ NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_ma
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
 
 # So would a setting of annotate on train-eval, which has no seed, dataset or limit of its own.
-TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS SEEDS RUNNER PREFECT_API
+TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
 ifeq ($(MAKECMDGOALS),train-eval)
 UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV TEACHER_VENV RUN,$(GIVEN)))
 $(if $(UNREAD),$(error $(UNREAD) means nothing to train-eval, which takes $(TABLE)))
 $(if $(filter-out local prefect,$(RUNNER)),$(error RUNNER is local or prefect, not $(RUNNER)))
+$(if $(filter-out 0 1,$(ALLOW_MISSING)),$(error ALLOW_MISSING is 1 or 0, not $(ALLOW_MISSING)))
 endif
 
 # An unset shell variable (ROOT=$CIRR) must not start a job on other data than meant.
@@ -98,7 +99,7 @@ train-eval: project ## train the retriever on annotated shards and measure it; A
 	  $(foreach folder,$(DATA),--data '$(folder)') $(foreach root,$(EVAL_ROOT),--eval-root '$(root)') \
 	  $(foreach root,$(IMAGE_ROOT),--image-root '$(root)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)') \
-	  $(if $(SEEDS),--seeds '$(SEEDS)')
+	  $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(filter 1,$(ALLOW_MISSING)),--allow-missing)
 
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses

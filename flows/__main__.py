@@ -11,19 +11,20 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here needs a hub
 
 from annotate.errors import CirError, RunIncomplete
+from annotate.text import plain, take_any_text
 from flows.prefect_api import HOME, prefect_api
 from retrieval.__main__ import parser, refuse_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status as there: 0, 1 (could not complete), 2 (bad usage or input)."""
+    take_any_text(sys.stdout, sys.stderr)
     flags = list(sys.argv[1:] if argv is None else argv)
     if flags[:1] != ["train-eval"]:
         print("error: python -m flows knows train-eval only; see python -m retrieval", file=sys.stderr)
         return 2
-    arguments = parser().parse_args(flags)  # bad usage ends here, before a server is started
     try:
-        refuse_files(arguments)
+        refuse_files(parser().parse_args(flags))  # bad usage ends here, before a server is started
         given = os.environ.get("CIR_PREFECT_API") or os.environ.get("PREFECT_API_URL")
         with prefect_api(given, HOME) as url:
             print(f"Prefect: {url.removesuffix('/api')}", file=sys.stderr, flush=True)
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(run_flow(parameters(flags[1:])), end="")
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

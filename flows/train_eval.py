@@ -28,9 +28,10 @@ from prefect.logging.handlers import APILogHandler
 
 from annotate.errors import OutputError, RunIncomplete
 from retrieval.__main__ import parser
-from retrieval.commands import quiet, study_of
+from retrieval.commands import quiet
 from retrieval.measured import Measured
 from retrieval.study import row_names, run_study
+from retrieval.study_settings import study_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +94,11 @@ def train_eval(
         log.info(line)
 
     quiet()
-    study = study_of(parser().parse_args(["train-eval", *flags]), say)
-    table = run_study(study, say, _Rows(len(row_names(study))).run)[1]
+    try:
+        study = study_of(parser().parse_args(["train-eval", *flags]), say)
+        table = run_study(study, say, _Rows(len(row_names(study))).run)[1]
+    except OSError as error:  # a folder that may not be read, say, is no fault of Prefect's
+        raise OutputError(f"{error}; mend that, then the same command goes on") from error
     tables = TABLES.get()
     if tables is not None:
         tables.append(table)

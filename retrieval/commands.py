@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from annotate.locks import hold_lock
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
 from retrieval.encode import encode_images, model_key
-from retrieval.evaluate import Asking, Choices, ask, evaluate, open_eval_sets, parse_roots, query_jobs
+from retrieval.eval_sets import open_eval_sets, query_jobs
+from retrieval.evaluate import Asking, Choices, EvalSet, ask, evaluate, with_chains_only
 from retrieval.explain import by_kind, explain, write_csv, write_page
 from retrieval.export import export
+from retrieval.flags import settings_of
 from retrieval.generator import open_generator
+from retrieval.measured import Origin, line
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from retrieval.pictures import Pictures
 from retrieval.plan import plan
-from retrieval.rates import held_out
-from retrieval.results import TableRow, write_results
+from retrieval.results import write_results
 from retrieval.retriever import Retriever, images_of, named_by_stem
 from retrieval.schedule import TrainSettings
 from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source, parse_image_roots
-from retrieval.study import Study, run_study
+from retrieval.study import run_study
+from retrieval.study_settings import study_of
 from retrieval.submissions import TEST_SPLITS, write_circo_submission, write_cirr_submission
 from retrieval.train import train
-from retrieval.two_tower import TwoTower
-
-OUTPUTS = Path("outputs")
 
 
 def quiet() -> None:
@@ -43,22 +41,14 @@ def quiet() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _settings(arguments: argparse.Namespace, settings: type[Any]) -> Any:
-    """A settings value from the flags that were given; what was not is the base's recipe or the default."""
-    names = {field.name for field in dataclasses.fields(settings)}
-    of_a_real_model = arguments.base_model is not None or getattr(arguments, "plan", False)
-    usual = {} if of_a_real_model else defaults.TINY
-    given = {name: value for name, value in vars(arguments).items() if name in names}
-    return settings(**{name: value for name, value in usual.items() if name in names} | given)
-
-
 def run_train(arguments: argparse.Namespace) -> int:
-    model_settings, train_settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
+    model_settings = settings_of(arguments, ModelSettings)
+    train_settings = settings_of(arguments, TrainSettings)
     if arguments.plan:
         print(plan(model_settings, train_settings))
         return 0
     image_roots = parse_image_roots(arguments.image_root or ())
-    folders = arguments.data or default_sources(OUTPUTS)
+    folders = arguments.data or default_sources(defaults.OUTPUTS)
     sources = [open_source(folder, image_roots, arguments.rows) for folder in folders]
     check_one_kind(sources)
     device = choose_device(arguments.device)
@@ -78,74 +68,6 @@ def run_train(arguments: argparse.Namespace) -> int:
         distributed.stop()
     _say(f"model in {folder}")
     return 0
-
-
-def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study:
-    """Everything that `train-eval` was told, checked, with what it was not told found."""
-    image_roots = parse_image_roots(arguments.image_root or ())
-    folders = arguments.data or default_sources(OUTPUTS)
-    sources = [open_source(folder, image_roots) for folder in folders]
-    check_one_kind(sources)
-    seeds = tuple(_numbers("--seeds", arguments.seeds, int))
-    if min(seeds) < 0 or max(seeds) >= 2**31 or len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds {arguments.seeds}: seeds are different numbers from 0 to {2**31 - 1}")
-    device = choose_device(arguments.device)
-    model, settings = _settings(arguments, ModelSettings), _settings(arguments, TrainSettings)
-    rate = settings.learning_rate
-    grid = (rate / 2, rate, rate * 2) if arguments.ablations else (rate,)
-    rates = grid if arguments.rates is None else tuple(_numbers("--rates", arguments.rates, float))
-    if not all(0 < each < math.inf for each in rates) or len(set(rates)) < len(rates):
-        raise UsageError(f"--rates {arguments.rates}: rates are different numbers above 0")
-    roots = parse_roots(arguments.eval_root) if arguments.eval_root else defaults.default_roots(sources, say)
-    clip = arguments.clip_model or defaults.CLIP
-    if arguments.ablations and not (clip / "config.json").is_file():
-        raise UsageError(
-            f"{clip} holds no CLIP for two rows of the table; train one (python -m sample.clip train --help),"
-            " give --clip-model, or ABLATIONS=0"
-        )
-    if arguments.ablations:
-        TwoTower(clip, device)  # refused now, not after all that is trained
-    if arguments.ablations:
-        for folder in folders:
-            open_source(folder, image_roots, "annotations")
-    if len(rates) > 1:
-        for source in sources:
-            held_out(source)
-    rows = sum(source.n_rows for source in sources)
-    say(
-        f"{rows:,} rows of {', '.join(map(str, folders))}; each trained row of the table: {settings.steps} "
-        f"steps of {settings.batch} rows, tuning {model.tuning}, learning rate "
-        + " or ".join(f"{each:g}" for each in rates)
-    )
-    # the sample's FashionIQ lacks images as the real one does; its counts say so
-    planted = not arguments.eval_root and sources[0].manifest.source == "sample"
-    choices = Choices(allow_missing=arguments.allow_missing or planted)
-    return Study(
-        data=tuple(folders),
-        image_roots=image_roots,
-        base=arguments.base_model or defaults.BASE,
-        clip=clip,
-        model=model,
-        train=settings,
-        rates=rates,
-        rate_steps=arguments.rate_steps or settings.steps,
-        eval_sets=tuple(tuple(open_eval_sets(dataset, root, choices)) for dataset, root in roots.items()),
-        gold=defaults.find_gold(arguments.gold or (), OUTPUTS, roots),
-        choices=choices,
-        ablations=bool(arguments.ablations),
-        seeds=seeds,
-        out=arguments.out,
-        device=device,
-        checkpoint_activations=arguments.checkpoint_activations,
-        max_tokens=arguments.max_tokens or (512 if arguments.base_model else defaults.TINY_CHAIN),
-    )
-
-
-def _numbers(flag: str, text: str, kind: Callable[[str], Any]) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsageError(f"{flag} {text!r} is no list of numbers; write them like 1,2,3") from error
 
 
 def run_train_eval(arguments: argparse.Namespace) -> int:
@@ -170,7 +92,7 @@ def _refuse_choices_of_others(arguments: argparse.Namespace) -> None:
     for dataset, names in (("fashioniq", fashioniq), ("circo", ("circo_text",))):
         for name in names:
             usual = getattr(Choices(), name, None)
-            if arguments.dataset != dataset and getattr(arguments, name) != usual:
+            if arguments.dataset != dataset and getattr(arguments, name, usual) != usual:
                 raise UsageError(f"--{name.replace('_', '-')} is a choice of {dataset} only; leave it out")
 
 
@@ -185,33 +107,34 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         circo_text=arguments.circo_text,
         allow_missing=arguments.allow_missing,
     )
-    eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
+    eval_sets = open_eval_sets(
+        arguments.dataset, arguments.root, choices, category=arguments.category, say=_say
+    )
     jobs = query_jobs({arguments.dataset: arguments.root}, arguments.category)
-    gold = gold_chains(arguments.gold, jobs) if arguments.gold else None
+    gold = gold_chains(arguments.gold, jobs) if arguments.gold else {}
+    if arguments.chain == "gold":
+        eval_sets = [_with_gold_chains(each, gold, arguments.gold) for each in eval_sets]
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking = dataclasses.replace(_asking(arguments, card), gold=gold)
     folder = arguments.out / "embeddings"
     done = [evaluate(model, model_key(card), each, choices, asking, folder, _say) for each in eval_sets]
-    queries = [evaluation.queries for evaluation in done if evaluation.queries is not None]
-    count = sum(len(each.vectors) for each in queries)
-    writing = sum(each.writing_seconds for each in queries)
-    row = TableRow(
-        label=arguments.model.parent.name,
-        results=tuple(evaluation.result for evaluation in done),
-        chain=asking.chain,
-        seed=card.seed,
-        data_digest=str(card.about.get("data", "")),
-        eval_digest=" ".join(each.digest[:16] for each in eval_sets),
-        model_digest=card.weights_sha256,
-        learning_rate=card.learning_rate,
-        ms_per_query=1000 * (writing + sum(each.embedding_seconds for each in queries)) / count,
-        ms_writing=1000 * writing / count,
-    )
+    origin = Origin(card.seed, str(card.about.get("data", "")), card.weights_sha256, card.learning_rate)
+    row = line(arguments.model.parent.name, tuple(eval_sets), done, asking.chain, origin).row
     for evaluation in done:
         print(evaluation.result)
     paths = write_results(arguments.out, [row])
     _say(f"written: {', '.join(map(str, paths))}")
     return 0
+
+
+def _with_gold_chains(eval_set: EvalSet, gold: Mapping[str, str], out: Path) -> EvalSet:
+    """The queries that the teacher has a chain for: those that it could not answer have none."""
+    found = with_chains_only(eval_set, gold)
+    if found is None:
+        raise InputError(
+            f"--gold {out}: holds no chain of any query of {eval_set.category or eval_set.dataset}"
+        )
+    return found
 
 
 def _asking(arguments: argparse.Namespace, card: Card) -> Asking:
@@ -231,10 +154,12 @@ def _asking(arguments: argparse.Namespace, card: Card) -> Asking:
 
 
 def run_submit(arguments: argparse.Namespace) -> int:
-    (eval_set,) = open_eval_sets(arguments.dataset, arguments.root, Choices(), TEST_SPLITS[arguments.dataset])
+    _refuse_choices_of_others(arguments)
+    choices = Choices(circo_text=arguments.circo_text)
+    (eval_set,) = open_eval_sets(arguments.dataset, arguments.root, choices, TEST_SPLITS[arguments.dataset])
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking, folder = _asking(arguments, card), arguments.out / "embeddings"
-    scores, _ = ask(model, model_key(card), eval_set, Choices(), asking, folder, _say)
+    scores, _ = ask(model, model_key(card), eval_set, choices, asking, folder, _say)
     answers = (scores, eval_set.gallery, eval_set.triplets)
     if arguments.dataset == "cirr":
         paths: tuple[Path, ...] = write_cirr_submission(arguments.out, *answers)
@@ -259,8 +184,10 @@ def run_search(arguments: argparse.Namespace) -> int:
 
 
 def run_explain(arguments: argparse.Namespace) -> int:
-    choices = Choices()
-    eval_sets = open_eval_sets(arguments.dataset, arguments.root, choices, category=arguments.category)
+    choices = Choices(allow_missing=arguments.allow_missing)
+    eval_sets = open_eval_sets(
+        arguments.dataset, arguments.root, choices, category=arguments.category, say=_say
+    )
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking = _asking(arguments, card)
     for eval_set in eval_sets:
@@ -270,7 +197,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
         table = write_csv(arguments.out / f"{name}.csv", explained)
         page = write_page(
             arguments.out / f"{name}.html",
-            explained[: arguments.worst],
+            explained,
+            arguments.worst,
             eval_set,
             str(done.result),
             card.recipe,

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retrieval.evaluate import EVALUATION_SPLIT, query_jobs
+from retrieval.eval_sets import EVALUATION_SPLIT, query_jobs
 from retrieval.sources import Source, gold_chains, read_manifest
 from sample.processor import cpu_knows_bf16
 from sample.writers.whole import stale_words, write_whole
 from schemas.triplet import DATASETS, Dataset
 
+OUTPUTS = Path("outputs")
 MODELS = Path(__file__).resolve().parent.parent / "sample" / "models"
 BASE = MODELS / "base"
 CLIP = MODELS / "clip"
-
 
 # For the embedded base alone: it is so small that all of it but the vision tower is trained. Reading requests
 # takes it many small steps, and a contrast of full weight or sharp from the start drowns them and its own

@@ -2,8 +2,8 @@
 images' bytes.
 
 A part that is there already, for the same model and the same images, is read instead of computed: so an
-interrupted run goes on, and evaluation is a replay, for queries and their written chains are kept too. Parts
-are safetensors; a gallery of 123,403 images is 121 of them.
+interrupted run goes on, and evaluation is a replay, for queries and their written chains are kept by parts,
+too. Parts are safetensors; a gallery of 123,403 images is 121 of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from retrieval.saving import save_tensors
 from retrieval.sights import Sights
 
 PART = 1024
+QUERIES = 512  # a part; a chain takes much longer than an image
 INDEX = "index.json"
 
 
@@ -115,11 +117,10 @@ def encode_images(
     blocks: list[Scores] = []
     files: list[str] = []
     began = time.monotonic()
-    for rows in _parts(len(names), part):
+    for rows in parts(len(names), part):
         chosen = names[rows]
         digests = [pictures.digest(paths[name]) for name in chosen]
-        parts = (key, *map(str, pictures.shape), *chosen, *digests)
-        file = folder / f"{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:32]}.safetensors"
+        file = folder / f"{_name((key, *map(str, pictures.shape), *chosen, *digests))}.safetensors"
         vectors = _read_part(file, chosen)
         if vectors is None:
             shown = [(paths[name], digest) for name, digest in zip(chosen, digests, strict=True)]
@@ -140,7 +141,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
         raise InputError(f"{folder}: no finished embeddings here; run python -m retrieval encode first")
     try:
         index = json.loads((folder / INDEX).read_bytes())
-        model, parts, dim = str(index["model"]), list(index["parts"]), int(index["dim"])
+        model, files, dim = str(index["model"]), list(index["parts"]), int(index["dim"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / INDEX}: no index of ours; run python -m retrieval encode again"
@@ -149,7 +150,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
         raise InputError(f"{folder}: embeddings of another model; run python -m retrieval encode again")
     names: list[str] = []
     blocks: list[Scores] = []
-    for name in parts:
+    for name in files:
         found = _read_part(folder / name, None)
         if found is None:
             raise InputError(f"{folder / name}: is gone; run python -m retrieval encode again")
@@ -174,7 +175,7 @@ def encode_queries(
     blocks: list[Scores] = []
     chains: list[str | None] = []
     writing = embedding = 0.0
-    for rows in _parts(len(queries), batch):
+    for rows in parts(len(queries), batch):
         chosen = queries[rows]
         began = time.monotonic()
         turns = [model.reader.user_turn(pictures.load(q.reference), query_prompt(q.text)) for q in chosen]
@@ -196,22 +197,57 @@ def encode_queries(
     return EncodedQueries(np.concatenate(blocks), tuple(chains), writing, embedding)
 
 
-def replayed(file: Path, make: Callable[[], EncodedQueries]) -> EncodedQueries:
-    """The queries that `file` holds, whole; else `make` encodes them and they are kept there."""
+def replayed(
+    folder: Path,
+    how: Sequence[str],
+    queries: Sequence[QueryText],
+    pictures: Pictures | Sights,
+    encode: Callable[[Sequence[QueryText], Callable[[str], None]], EncodedQueries],
+    say: Callable[[str], None] = lambda line: None,
+    part: int = QUERIES,
+) -> EncodedQueries:
+    """`queries` by parts: each is read where `folder` holds it, of the same pictures and asked in the same
+    way (`how`); else `encode` makes it, and it is kept whatever happens to the parts after it."""
+    found: list[EncodedQueries] = []
+    count = -(-len(queries) // part)
+    for number, rows in enumerate(parts(len(queries), part), 1):
+        chosen = queries[rows]
+        asked = [f"{pictures.digest(q.reference)} {json.dumps([q.text, q.chain])}" for q in chosen]
+        file = folder / f"queries-{_name([*how, *asked])}.safetensors"
+        known = _read_queries(file)
+        if known is None:
+            known = encode(chosen, partial(_of_part, say, number, count))
+            _keep_queries(file, known)
+        found.append(known)
+    return EncodedQueries(
+        np.concatenate([each.vectors for each in found]),
+        tuple(chain for each in found for chain in each.chains),
+        sum(each.writing_seconds for each in found),
+        sum(each.embedding_seconds for each in found),
+    )
+
+
+def _of_part(say: Callable[[str], None], number: int, count: int, line: str) -> None:
+    say(line if count == 1 else f"part {number}/{count}: {line}")
+
+
+def _read_queries(file: Path) -> EncodedQueries | None:
+    """What is kept of a part of the queries; None when it is not there or not whole."""
     try:
         with safe_open(file, framework="numpy") as opened:
             facts = opened.metadata()
             chains, seconds = json.loads(facts["chains"]), json.loads(facts["seconds"])
             return EncodedQueries(opened.get_tensor("vectors"), tuple(chains), *seconds)
     except (SafetensorError, OSError):
-        pass
-    found = make()
+        return None
+
+
+def _keep_queries(file: Path, found: EncodedQueries) -> None:
     facts = {
         "chains": json.dumps(found.chains),
         "seconds": json.dumps([found.writing_seconds, found.embedding_seconds]),
     }
     save_tensors(file, {"vectors": torch.from_numpy(found.vectors)}, facts)
-    return found
 
 
 def _embed_files(
@@ -220,7 +256,7 @@ def _embed_files(
     result: Scores = np.concatenate(
         [
             model.embed_pictures([pictures.load(*file) for file in files[rows]])
-            for rows in _parts(len(files), batch)
+            for rows in parts(len(files), batch)
         ]
     )
     return result
@@ -239,5 +275,11 @@ def _read_part(file: Path, names: Sequence[str] | None) -> Scores | None:
     return vectors if names is None or found == list(names) else None
 
 
-def _parts(total: int, size: int) -> Iterator[slice]:
+def _name(holds: Sequence[str]) -> str:
+    """The name of a part's file: by all that determines what is in it."""
+    return hashlib.sha256("\n".join(holds).encode()).hexdigest()[:32]
+
+
+def parts(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that make up `total`, in order."""
     return (slice(start, min(start + size, total)) for start in range(0, total, size))

@@ -3,41 +3,26 @@ cost."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from annotate.datasets import (
-    annotation_digest,
-    categories,
-    find_images,
-    join_captions,
-    load_gallery,
-    load_triplets,
-)
-from annotate.datasets.roots import check_root, looks_like
-from annotate.errors import InputError, UsageError
-from annotate.shards.plan import job_digest
+from annotate.datasets import join_captions
+from annotate.errors import InputError
 from retrieval.conversation import ChainMode
 from retrieval.encode import EncodedQueries, QueryText, encode_images, encode_queries, replayed
-from retrieval.generator import Generator
+from retrieval.generator import Generator, refuse_foreign
 from retrieval.model import CirModel
 from retrieval.pictures import Pictures
 from retrieval.protocols import Expected, Result, circo_map, cirr_recall, fashioniq_recall
-from retrieval.queries import CircoText, GalleryMode, QueryMode, expand, fashioniq_gallery
+from retrieval.queries import CircoText, GalleryMode, QueryMode, expand
 from retrieval.ranking import Scores, score_blocks
 from retrieval.schedule import Blank
 from retrieval.sights import KeptSights, Sights
-from retrieval.sources import split_root
-from schemas.triplet import DATASETS, Dataset, Triplet
-
-EVALUATION_SPLIT = "val"
+from schemas.triplet import Dataset, Triplet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,24 +67,11 @@ class EvalSet:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A result with the scores and chains it was computed from (for explain and the bootstrap)."""
+    """A result with the scores and queries that it was computed from (for explain)."""
 
     result: Result
     scores: Scores
     queries: EncodedQueries | None
-
-
-def open_eval_sets(
-    dataset: Dataset, root: Path, choices: Choices, split: str = EVALUATION_SPLIT, category: str | None = None
-) -> list[EvalSet]:
-    """The evaluation sets of a dataset: one, or one per FashionIQ category.
-
-    Raises `InputError` naming a gallery image or a query's reference that is missing, unless
-    `choices.allow_missing`: then every image is tried once, queries whose images are gone or damaged are
-    left out and the counts say so.
-    """
-    chosen: list[str | None] = [category] if category else [*categories(dataset)] or [None]
-    return [_open(dataset, root, choices, split, each) for each in chosen]
 
 
 def evaluate(
@@ -137,25 +109,24 @@ def ask(
     # the queries see their pictures anew: how long one takes is printed
     references = Sights(model, Pictures(asking.recipe, blank=asking.blank == "image"), KeptSights())
     generator = asking.generator if asking.chain == "generated" else None
-
-    def encode() -> EncodedQueries:
-        if generator is None:
-            write = asking.chain == "generated"
-            return encode_queries(model, texts, references, write, asking.batch, asking.max_tokens, say)
-        began = time.monotonic()
-        wanted = [(query.reference, query.text) for query in texts]
-        chains = generator.write(wanted, asking.recipe, asking.max_tokens, say)
-        writing = time.monotonic() - began
-        told = [replace(query, chain=each) for query, each in zip(texts, chains, strict=True)]
-        return replace(encode_queries(model, told, references, False, asking.batch), writing_seconds=writing)
-
     server = "" if generator is None else f"{generator.url} {generator.model}"
     how = [key, asking.recipe, asking.blank, asking.chain, str(asking.max_tokens), server]
-    asked = [
-        f"{references.digest(query.reference)} {json.dumps([query.text, query.chain])}" for query in texts
-    ]
-    name = f"queries-{hashlib.sha256(chr(10).join([*how, *asked]).encode()).hexdigest()[:32]}.safetensors"
-    queries = replayed(folder / name, encode)
+
+    def encode(part: Sequence[QueryText], told: Callable[[str], None]) -> EncodedQueries:
+        if generator is None:
+            write = asking.chain == "generated"
+            return encode_queries(model, part, references, write, asking.batch, asking.max_tokens, told)
+        began = time.monotonic()
+        chains = generator.write(
+            [(query.reference, query.text) for query in part], asking.recipe, asking.max_tokens, told
+        )
+        writing = time.monotonic() - began
+        given = [replace(query, chain=chain) for query, chain in zip(part, chains, strict=True)]
+        refuse_foreign(generator.url, model, given, references, asking.batch)
+        found = encode_queries(model, given, references, False, asking.batch, say=told)
+        return replace(found, writing_seconds=writing)
+
+    queries = replayed(folder, how, texts, references, encode, say)
     return scores_of(queries, spread, images.vectors), queries
 
 
@@ -176,9 +147,8 @@ def with_chains_only(eval_set: EvalSet, gold: Mapping[str, str]) -> EvalSet | No
     )
 
 
-def chains_of(eval_set: EvalSet, evaluation: Evaluation) -> dict[str, str]:
+def chains_of(eval_set: EvalSet, written: Sequence[str | None]) -> dict[str, str]:
     """The chain that each triplet was asked with (of several texts: the first one's), by triplet id."""
-    written = evaluation.queries.chains if evaluation.queries is not None else ()
     each = len(written) // len(eval_set.triplets)
     firsts = zip(eval_set.triplets, written[:: max(1, each)], strict=True)
     return {triplet.triplet_id: chain for triplet, chain in firsts if chain is not None}
@@ -257,73 +227,3 @@ def _mean(vectors: Scores) -> Scores:
     mean = vectors.mean(axis=0)
     unit: Scores = np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
     return unit
-
-
-def _open(dataset: Dataset, root: Path, choices: Choices, split: str, category: str | None) -> EvalSet:
-    triplets = load_triplets(dataset, split, root, category)
-    names: Sequence[str] = load_gallery(dataset, split, root, category)
-    if dataset == "fashioniq":
-        names = fashioniq_gallery(names, triplets, choices.gallery)
-    needed = dict.fromkeys([*names, *(triplet.reference for triplet in triplets)])
-    found = find_images(dataset, split, root, needed, category)
-    if found.missing and not choices.allow_missing:
-        raise InputError(
-            f"{root}: gallery image {found.missing[0]} and {len(found.missing) - 1} more are missing of "
-            f"{dataset} {split}; put them back, or pass --allow-missing and have the counts say so"
-        )
-    paths = _readable(found.paths) if choices.allow_missing else found.paths
-    present = tuple(name for name in names if name in paths)
-    have = set(present)
-    kept = tuple(t for t in triplets if _askable(t, have, paths, dataset))
-    if not kept:
-        raise InputError(f"{root}: no query of {dataset} {split} has its images; check the root")
-    expected = Expected([t.triplet_id for t in triplets], names, choices.allow_missing)
-    digest = hashlib.sha256(annotation_digest(dataset, split, root, category).encode()).hexdigest()
-    return EvalSet(dataset, split, category, kept, present, paths, expected, digest)
-
-
-def _readable(paths: Mapping[str, Path]) -> dict[str, Path]:
-    """The images that decode: one that is damaged can be had no more than one that is gone."""
-    pictures = Pictures()
-    return {name: path for name, path in paths.items() if pictures.decodes(path)}
-
-
-def _askable(triplet: Triplet, gallery: set[str], paths: Mapping[str, Any], dataset: str) -> bool:
-    needed = {triplet.target, *triplet.subset} if dataset == "cirr" else {triplet.target, *triplet.positives}
-    return triplet.reference in paths and all(name in gallery for name in needed if name is not None)
-
-
-def query_jobs(roots: Mapping[Dataset, Path], category: str | None = None) -> set[str]:
-    """The annotation jobs of the queries that are evaluated: what an OUT with their chains must be of."""
-    return {
-        job_digest(dataset, EVALUATION_SPLIT, part, annotation_digest(dataset, EVALUATION_SPLIT, root, part))
-        for dataset, root in roots.items()
-        for part in {None, category}
-    }
-
-
-def parse_roots(given: Sequence[str]) -> dict[Dataset, Path]:
-    """`DATASET=ROOT`, or just ROOT: then by the annotation files in it, or in the folders directly below it.
-
-    Raises `UsageError` for an unknown dataset or a folder in which no dataset is recognised.
-    """
-    found: list[tuple[Dataset, Path]] = []
-    for text in given:
-        dataset, root = split_root(text)
-        if dataset is not None:
-            found.append((dataset, root))
-            continue
-        pairs = [(name, folder) for folder in _folders(root) for name in looks_like(folder)]
-        if not pairs:
-            raise UsageError(f"--eval-root {text}: holds none of {', '.join(DATASETS)}; pass DATASET=ROOT")
-        found += pairs
-    for dataset, _ in found:
-        if len({folder for name, folder in found if name == dataset}) > 1:
-            raise UsageError(f"--eval-root: several folders of {dataset}; pass one as {dataset}=ROOT")
-    return dict(found)
-
-
-def _folders(root: Path) -> list[Path]:
-    """A folder and those directly below it; raises `InputError` when it cannot be listed."""
-    check_root(root)
-    return [*sorted((path for path in root.iterdir() if path.is_dir()), reverse=True), root]

@@ -109,18 +109,19 @@ def write_csv(path: Path, explained: Sequence[Explained]) -> Path:
 
 
 def write_page(
-    path: Path, explained: Sequence[Explained], eval_set: EvalSet, title: str, recipe: str
+    path: Path, explained: Sequence[Explained], shown: int, eval_set: EvalSet, title: str, recipe: str
 ) -> Path:
-    """A page that needs no other file: thumbnails inside, everything that comes from data escaped."""
+    """A page that needs no other file: the kinds of all queries, and the first `shown` of them with
+    thumbnails inside; everything that comes from data is escaped."""
     pictures = Pictures(recipe)
     thumbnails: dict[str, str] = {}
-    for one in explained:
+    for one in explained[:shown]:
         for name in (one.reference, one.target, *(name for name, _ in one.best)):
             if name not in thumbnails:
                 thumbnails[name] = _thumbnail(pictures, eval_set.images[name])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(_PAGE).render(
-        title=title, queries=explained, kinds=by_kind(explained), thumbnails=thumbnails
+        title=title, queries=explained[:shown], kinds=by_kind(explained), thumbnails=thumbnails
     )
     write_output(path, page)
     return path

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retrieval.bootstrap import paired_difference
 from retrieval.evaluate import EvalSet, Evaluation
+from retrieval.protocols import Result
 from retrieval.results import TableRow
 
 COMPARED = {"fashioniq": ("R@10",), "cirr": ("R@1", "Rs@1"), "circo": ("mAP@5",)}
@@ -15,10 +16,11 @@ Sets = tuple[EvalSet, ...]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One line of the table, and the evaluations (one a category) that it was made from."""
+    """One line of the table, and the chains that were asked with (of each category). No scores: a study keeps
+    all its lines, and those of a real table would be gigabytes."""
 
     row: TableRow
-    evaluations: tuple[Evaluation, ...]
+    chains: tuple[tuple[str | None, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +53,25 @@ def line(
         ms_per_query=total / count if total else None,
         ms_writing=writing / count if total else None,
     )
-    return Measured(row, tuple(done))
+    return Measured(row, tuple(() if each.queries is None else each.queries.chains for each in done))
 
 
 def comparisons(lines: Sequence[Measured], ours_label: str) -> list[dict[str, object]]:
     """The row `ours_label` with written chains against every other on the same queries: paired bootstrap,
     seeds pooled. Rows asked with the teacher's chains are left out: they may lack queries."""
-    groups: dict[tuple[str, str, str], list[Evaluation]] = {}
+    groups: dict[tuple[str, str, str], list[Result]] = {}
     for each in lines:
         key = (each.row.dataset, each.row.label, each.row.chain)
-        groups.setdefault(key, []).extend(each.evaluations)
+        groups.setdefault(key, []).extend(each.row.results)
     found: list[dict[str, object]] = []
     for (dataset, label, chain), theirs in groups.items():
         ours = groups.get((dataset, ours_label, "generated"), [])
         if (label, chain) == (ours_label, "generated") or chain == "gold":
             continue
-        for category in dict.fromkeys(e.result.protocol.category for e in ours):
+        for category in dict.fromkeys(result.protocol.category for result in ours):
             for metric in COMPARED[dataset]:
                 mine, other = (
-                    [e.result.per_query[metric] for e in group if e.result.protocol.category == category]
+                    [each.per_query[metric] for each in group if each.protocol.category == category]
                     for group in (ours, theirs)
                 )
                 gain = paired_difference(mine, other)

@@ -27,7 +27,7 @@ from annotate.errors import UsageError
 from retrieval.conversation import image_prompt
 from retrieval.gradcache import Embedded
 from retrieval.inputs import Batch, Reader, Spoken
-from retrieval.objective import Temperature, chain_nll
+from retrieval.objective import IGNORED, Temperature, chain_nll
 
 Tuning = Literal["full", "lora", "frozen_tower"]
 TOWER_NAMES = ("vision", "visual")
@@ -131,13 +131,29 @@ class CirModel(nn.Module):
         so."""
         placed = batch.to(self.device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            inputs = self._connected(placed.inputs)
-            states: Tensor = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
+            states = self._states(placed)
             rows = torch.arange(len(states), device=self.device)
             last = states[rows, placed.ends]
             nll, tokens = chain_nll(states, placed.labels, self.backbone.get_output_embeddings())
         vectors = last.float() if self.projection is None else self.projection(last.float())
         return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
+
+    @torch.no_grad()
+    def regrets(self, batch: Batch) -> Tensor:
+        """For every token that the labels want, how much likelier (nats) the model's own choice was there."""
+        placed = batch.to(self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            wanted = placed.labels[:, 1:]
+            chosen = wanted != IGNORED
+            head = self.backbone.get_output_embeddings()
+            logits: Tensor = head(self._states(placed)[:, :-1][chosen]).float()
+        return logits.max(dim=-1).values - logits.gather(1, wanted[chosen][:, None])[:, 0]
+
+    def _states(self, batch: Batch) -> Tensor:
+        """The last layer's states [b, length, dim]."""
+        inputs = self._connected(batch.inputs)
+        states: Tensor = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
+        return states
 
     @torch.no_grad()
     def sight(self, image: Image.Image) -> Image.Image | Spoken:

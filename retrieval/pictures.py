@@ -4,7 +4,11 @@ checked."""
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +19,7 @@ from annotate.images.decoding import decode
 
 KEPT_BYTES = 256 * 1024 * 1024
 DEFAULT_RECIPE = "fit448-q90-v1"
+TOLD_EVERY = 10.0  # seconds
 
 
 class Pictures:
@@ -53,20 +58,38 @@ class Pictures:
             raise InputError(f"{path}: has changed since it was annotated; restore it or annotate again")
         return Image.new("RGB", image.size, (128, 128, 128)) if self.blank else image
 
-    def decodes(self, path: Path) -> bool:
-        """Whether the file is there and holds a picture."""
-        try:
-            self.load(path)
-        except InputError:
-            return False
-        return True
-
     def _keep(self, path: Path, digest: str, image: Image.Image) -> None:
         self._kept[path] = (digest, image)
         self._bytes += 3 * image.width * image.height
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
             _, (_, gone) = self._kept.popitem(last=False)
             self._bytes -= 3 * gone.width * gone.height
+
+
+def damaged(paths: Mapping[str, Path], what: str, say: Callable[[str], None]) -> dict[str, str]:
+    """Which of the pictures `paths` (name -> file) cannot be used, and why: each is decoded, on all cores."""
+    found: dict[str, str] = {}
+    told = time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (name, problem) in enumerate(
+            zip(paths, pool.map(_problem, paths.values()), strict=True), 1
+        ):
+            if problem is not None:
+                found[name] = problem
+            if (now := time.monotonic()) - told > TOLD_EVERY or done == len(paths):
+                say(f"{what}: {done:,}/{len(paths):,} pictures decoded, {len(found):,} of them damaged")
+                told = now
+    return found
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        decode(_read(path), parse_recipe(DEFAULT_RECIPE).longer_side)
+    except InputError as error:
+        return str(error)
+    except ImageProblem as error:
+        return f"{path}: {error}"
+    return None
 
 
 def _read(path: Path) -> bytes:

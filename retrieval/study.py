@@ -272,8 +272,8 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
             gold = ours.row.chain == "gold"
             asked = tuple(filter(None, (with_chains_only(e, study.gold) if gold else e for e in sets)))
             done = [
-                conclusion_alone(towers, each, study.choices, chains_of(each, evaluation), folder, recipe)
-                for each, evaluation, folder in zip(asked, ours.evaluations, folders, strict=True)
+                conclusion_alone(towers, each, study.choices, chains_of(each, chains), folder, recipe)
+                for each, chains, folder in zip(asked, ours.chains, folders, strict=True)
             ]
             lines.append(line("conclusion to image (CLIP)", asked, done, ours.row.chain))
     return lines

@@ -77,6 +77,7 @@ def test_another_program_s_port_is_not_ours(tmp_path: Path) -> None:
         ("train-eval", "DATASET=cirr", "DATASET means nothing to train-eval, which takes DATA "),
         ("train-eval", "SEED=3", "SEED means nothing to train-eval"),
         ("train-eval", "RUNNER=locl", "RUNNER is local or prefect, not locl"),
+        ("train-eval", "ALLOW_MISSING=some", "ALLOW_MISSING is 1 or 0, not some"),
     ],
 )
 def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
@@ -89,6 +90,13 @@ def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
 
 def test_a_study_takes_its_own_variables() -> None:
     assert make("-n", "train-eval", "SEEDS=0,1", "ABLATIONS=0", "RUNNER=local").returncode == 0
+
+
+def test_missing_images_are_allowed_to_a_study_as_to_an_annotation() -> None:
+    assert "--allow-missing" in make("-n", "train-eval", "ALLOW_MISSING=1").stdout
+    for given in ("ALLOW_MISSING=0", "ALLOW_MISSING=", "SEEDS=0"):
+        assert "--allow-missing" not in make("-n", "train-eval", given).stdout
+    assert "ALLOW_MISSING" in make("help").stdout.partition("train-eval (explained by")[2].splitlines()[1]
 
 
 def test_every_variable_that_a_recipe_reads_may_be_given() -> None:

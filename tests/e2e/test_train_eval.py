@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from annotate.errors import OutputError
 from annotate.settings.declared import CHECKOUT
 from tests.retrieval import tiny_models, tiny_world
 
@@ -51,3 +52,29 @@ def test_wrong_input_of_the_flow_is_one_line_and_exit_2(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}: no shards here")
+
+
+def test_a_file_name_of_any_bytes_is_one_line_on_a_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9-\xc3\xa9")
+    Path(odd).write_text("no folder")
+    command = [sys.executable, "-m", "flows", "train-eval", "--out", odd]
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=500
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and line.endswith("is no folder; give --out another one")
+
+
+def test_a_folder_that_may_not_be_read_is_no_fault_of_prefects(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.logging import disable_run_logger
+
+    from flows import train_eval
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/data/x")
+
+    monkeypatch.setattr(train_eval, "study_of", refused)
+    with disable_run_logger(), pytest.raises(OutputError, match=r"Permission denied: '/data/x'; mend that"):
+        train_eval.train_eval.fn()

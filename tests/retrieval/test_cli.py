@@ -93,6 +93,7 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
     assert len((tmp_path / "why" / "cirr-val.csv").read_text().splitlines()) == 13
     page = (tmp_path / "why" / "cirr-val.html").read_text()
     assert page.count("<section") == 3 and "queries 12/12" in page
+    assert "<td>(no chain)</td><td>12</td>" in page
     plain = ["export", *model, "--out", str(tmp_path / "plain")]
     assert main([*plain, "--results", str(tmp_path / "results" / "results.json")]) == 0
     assert (tmp_path / "plain" / "model.safetensors").is_file()
@@ -138,6 +139,18 @@ def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publis
     assert (tmp_path / "model" / "retriever.json").is_file()
     assert main(command) == 0, "a finished study is read, not done again"
     assert "is finished already" in capsys.readouterr().err
+
+
+def test_a_damaged_gallery_picture_ends_a_study_before_anything_is_trained(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tiny_world.cirr(tmp_path / "cirr", "val")
+    (root / "dev" / "dev-17-0-img0.png").write_bytes(b"no picture")
+    command = ["train-eval", "--data", str(world / "out"), "--base-model", str(world / "base"), *QUICK]
+    command += ["--eval-root", str(tmp_path), "--out", str(tmp_path / "table"), "--ablations", "0"]
+    assert main(command) == 2
+    assert "dev-17-0-img0.png: undecodable_image" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "table").exists()
 
 
 def test_ablations_without_a_clip_are_refused_before_anything_is_trained(

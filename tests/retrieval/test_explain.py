@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.encode import EncodedQueries
-from retrieval.evaluate import Choices, Evaluation, measure, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Choices, Evaluation, measure
 from retrieval.explain import NO_CHAIN, Explained, by_kind, edit_kinds, explain, write_csv, write_page
 from tests.retrieval import tiny_world
 
@@ -39,9 +40,14 @@ def test_every_query_is_explained_worst_first_with_the_rank_of_its_protocol(tmp_
     assert kinds[NO_CHAIN][0] == 11 and kinds["hem"][0] == 1
     rows = list(csv.DictReader(write_csv(tmp_path / "a.csv", explained).open()))
     assert [int(row["rank"]) for row in rows] == [one.rank for one in explained]
-    page = write_page(tmp_path / "a.html", explained, eval_set, "<b>title", "fit448-q90-v1").read_text()
+    page = write_page(tmp_path / "a.html", explained, 12, eval_set, "<b>title", "fit448-q90-v1").read_text()
     assert "<script>" not in page and "&lt;script&gt;" in page and "<b>title" not in page
     assert page.count("<section") == 12
+    page = write_page(tmp_path / "a.html", explained, 3, eval_set, "title", "fit448-q90-v1").read_text()
+    assert page.count("<section") == 3
+    for kind, (count, hit) in kinds.items():
+        row = f"<tr><td>{kind}</td><td>{count}</td><td>{100 * hit:.1f}"
+        assert row in page, "kinds are of all queries, not of the worst ones that are shown"
 
 
 def test_a_text_that_a_spreadsheet_would_run_is_written_as_text(tmp_path: Path) -> None:

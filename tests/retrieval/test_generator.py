@@ -6,14 +6,23 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from annotate.errors import InputError, UsageError
+from retrieval.conversation import query_prompt
+from retrieval.encode import replayed
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Asking, Choices, Evaluation, evaluate
 from retrieval.generator import Generator, open_generator
+from retrieval.model import CirModel, ModelSettings
+from retrieval.pictures import Pictures
 from tests.faults.server import State, serving
-from tests.retrieval import tiny_world
+from tests.retrieval import tiny_models, tiny_world
 
 RECIPE = "fit448-q90-v1"
 
@@ -107,3 +116,54 @@ def test_a_server_that_refuses_for_good_is_one_line_and_exit_2(
 def test_a_patience_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(UsageError, match="--generator-patience"):
         open_generator("http://127.0.0.1:9/v1", seconds)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> CirModel:
+    base = tiny_models.idefics(tmp_path_factory.mktemp("base"))
+    return CirModel(base, ModelSettings(lora_rank=2), torch.device("cpu")).eval()
+
+
+def test_a_model_regrets_no_token_of_its_own_chain_whatever_went_before(
+    model: CirModel, asked: list[tuple[Path, str]]
+) -> None:
+    """So a tie that another program broke otherwise does not count, nor what followed from it."""
+    turns = [model.reader.user_turn(Pictures().load(path), query_prompt(text)) for path, text in asked]
+    own = model.write_chains(turns, 8)
+    regrets = model.regrets(model.reader.embedding_batch(turns, own))
+    assert len(regrets) == sum(map(len, own)) + len(turns)
+    assert float(regrets[:8].max()) < 1e-4
+    others = [[(token + 1) % 200 for token in chain] for chain in own]
+    assert float(model.regrets(model.reader.embedding_batch(turns, others)).mean()) > 0.05
+
+
+def test_chains_of_another_model_are_refused_and_none_is_kept(
+    url: str, model: CirModel, tmp_path: Path
+) -> None:
+    """What is served may be an older export: the row would carry a digest that wrote none of it."""
+    with pytest.raises(InputError, match=f"{url}/ok/v1: serves another model than --model.*'answer "):
+        evaluated(model, Generator(f"{url}/ok/v1", "m"), tmp_path)
+    assert not list(tmp_path.glob("e/queries-*"))
+
+
+def test_chains_of_the_model_are_asked_by_parts_kept_and_measured(
+    url: str, model: CirModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.generator.FOREIGN", 99.0)  # this server is no model
+    monkeypatch.setattr("retrieval.evaluate.replayed", partial(replayed, part=5))
+    done = evaluated(model, Generator(f"{url}/ok/v1", "m"), tmp_path)
+    assert done.queries is not None and done.result.n_queries == 12
+    assert all(str(chain).startswith("answer ") for chain in done.queries.chains)
+    assert len(set(done.queries.chains)) == 12 and done.queries.writing_seconds > 0
+    vectors, (_, last) = done.queries.vectors, sorted(tmp_path.glob("e/queries-*"))[-2:]
+    last.unlink()
+    again = evaluated(model, Generator(f"{url}/ok/v1", "m"), tmp_path)
+    assert again.queries is not None and np.allclose(again.queries.vectors, vectors)
+    with pytest.raises(InputError, match="no chain for dev-"):
+        evaluated(model, Generator(f"{url}/context_too_long/v1", "m"), tmp_path)
+
+
+def evaluated(model: CirModel, generator: Generator, folder: Path) -> Evaluation:
+    (eval_set,) = open_eval_sets("cirr", tiny_world.cirr(folder / "cirr", "val"), Choices())
+    asking = Asking(chain="generated", recipe=RECIPE, max_tokens=8, generator=generator)
+    return evaluate(model, "key", eval_set, Choices(), asking, folder / "e")

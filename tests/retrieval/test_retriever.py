@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from annotate.errors import InputError, UsageError
 from retrieval import checkpoint, train
 from retrieval.__main__ import main
 from retrieval.encode import read_embeddings
+from retrieval.evaluate import query_texts
 from retrieval.model import CirModel, ModelSettings
 from retrieval.retriever import Retriever, images_of
 from retrieval.schedule import TrainSettings
@@ -118,6 +120,33 @@ def test_gold_chains_of_other_queries_or_of_half_a_run_are_refused(
     assert words in capsys.readouterr().err
 
 
+def test_gold_chains_are_measured_on_the_queries_that_have_one(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The teacher leaves out what it cannot answer; the counts say so."""
+    gold = tiny_world.annotated(tmp_path / "gold", world / "cirr", "val", rows=5)
+    asked = ["evaluate", "--model", str(world / "chain" / "model"), "--dataset", "cirr", "--device", "cpu"]
+    asked += ["--root", str(world / "cirr"), "--chain", "gold", "--gold", str(gold), "--out", str(tmp_path)]
+    assert main(asked) == 0
+    assert "queries 5/12; gallery 18/18" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert (row["chain"], row["n_queries"], row["n_expected"]) == ("gold", 5, 12)
+
+
+def test_explain_leaves_out_what_is_missing_where_that_is_allowed(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tiny_world.cirr(tmp_path / "cirr", "val")
+    (root / "dev" / "dev-0-0-img0.png").unlink()
+    asked = ["explain", "--model", str(world / "plain" / "model"), "--dataset", "cirr", "--device", "cpu"]
+    asked += ["--root", str(root), "--out", str(tmp_path / "why")]
+    assert main(asked) == 2
+    assert "or pass --allow-missing" in capsys.readouterr().err
+    assert main([*asked, "--allow-missing"]) == 0
+    assert "queries 11/12; gallery 17/18" in capsys.readouterr().out
+    assert "queries 11/12" in (tmp_path / "why" / "cirr-val.html").read_text()
+
+
 def test_an_evaluation_is_a_replay_of_what_was_written_and_embedded(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,3 +178,24 @@ def test_files_for_cirrs_server_are_written_from_pictures_and_texts_alone(
     assert recall.keys() == subset.keys() and len(recall) == 70
     assert {len(names) for names in recall.values()} == {50}
     assert {len(names) for names in subset.values()} == {3}
+
+
+def test_the_text_of_circos_submission_can_be_chosen(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WRITERS["circo"](tmp_path / "circo", 5, Sizes(train=0, val=0, test=60), True)
+    asked = ["submit", "--model", str(world / "plain" / "model"), "--device", "cpu", "--out", str(tmp_path)]
+    cirr = ["--dataset", "cirr", "--root", str(world / "cirr"), "--circo-text", "concept+relative"]
+    assert main([*asked, *cirr]) == 2
+    assert "--circo-text is a choice of circo only" in capsys.readouterr().err
+    texts: list[str] = []
+
+    def noted(*parts: Any, **_: Any) -> None:
+        texts.extend(query.text for query in query_texts(parts[2], parts[3])[0])
+        raise UsageError("enough")
+
+    monkeypatch.setattr("retrieval.commands.ask", noted)
+    circo = ["--dataset", "circo", "--root", str(tmp_path / "circo")]
+    assert main([*asked, *circo]) == main([*asked, *circo, "--circo-text", "concept+relative"]) == 2
+    usual, longer = texts[:60], texts[60:]
+    assert len(longer) == 60 and all(b.endswith(f" {a}") for a, b in zip(usual, longer, strict=True))

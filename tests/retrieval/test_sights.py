@@ -11,7 +11,8 @@ from PIL import Image
 
 from annotate.errors import InputError
 from retrieval import sights
-from retrieval.evaluate import Asking, Choices, evaluate, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Asking, Choices, evaluate
 from retrieval.inputs import Spoken
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import DEFAULT_RECIPE, Pictures

@@ -16,7 +16,8 @@ from annotate.errors import InputError, OutputError, RunIncomplete, UsageError
 from retrieval import checkpoint, saving, train
 from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key, read_embeddings
-from retrieval.evaluate import Asking, Choices, chance, evaluate, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Asking, Choices, chance, evaluate
 from retrieval.inputs import Spoken
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures

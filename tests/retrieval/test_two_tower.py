@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, CLIPModel
 
 from annotate.errors import InputError, UsageError
-from retrieval.evaluate import Choices, EvalSet, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Choices, EvalSet
 from retrieval.two_tower import TwoTower, conclusion_alone, sum_of_image_and_text
 from tests.retrieval import tiny_models, tiny_world
 

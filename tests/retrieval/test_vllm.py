@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from annotate.errors import InputError
 from annotate.settings.declared import CHECKOUT
 from annotate.teacher.server import Server, start_server
 from retrieval import checkpoint
 from retrieval.conversation import EMB, image_prompt, query_prompt
+from retrieval.encode import QueryText
 from retrieval.export import export
-from retrieval.generator import open_generator
+from retrieval.generator import open_generator, refuse_foreign
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures
 from retrieval.two_tower import TwoTower
@@ -82,6 +84,15 @@ def test_chains_are_those_that_the_model_writes_itself(
     here = [model.reader.text(ids) for ids in model.write_chains(turns, 24)]
     with start_server(folder, PYTHON, tmp_path / "server.log") as server:
         there = open_generator(server.url).write([(paths[n], text) for n, text in ASKED], RECIPE, 24)
+    told = [QueryText(paths[n], text, chain) for (n, text), chain in zip(ASKED, there, strict=True)]
+    refuse_foreign(server.url, model, told, pictures)
+    other = CirModel(MODELS / "base", ModelSettings(tuning="full"), CPU)
+    with torch.no_grad():
+        for name, weight in other.backbone.named_parameters():
+            if name.endswith("down_proj.weight"):
+                weight.zero_()
+    with pytest.raises(InputError, match="serves another model"):
+        refuse_foreign(server.url, other, told, pictures)
     agreeing = sum(one == other for one, other in zip(here, there, strict=True))
     assert agreeing >= 5, list(zip(here, there, strict=True))  # the server is sent JPEG, not the PNG
 
