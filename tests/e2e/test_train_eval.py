@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 
 from annotate.errors import OutputError
 from annotate.settings.declared import CHECKOUT
+from flows.__main__ import main
 from tests.retrieval import tiny_models, tiny_world
 
 pytestmark = pytest.mark.slow
@@ -54,17 +57,22 @@ def test_wrong_input_of_the_flow_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}: no shards here")
 
 
-def test_a_file_name_of_any_bytes_is_one_line_on_a_terminal_that_knows_ascii_only(tmp_path: Path) -> None:
-    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9-\xc3\xa9")
-    Path(odd).write_text("no folder")
-    command = [sys.executable, "-m", "flows", "train-eval", "--out", odd]
-    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=500
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and line.endswith("is no folder; give --out another one")
+def test_a_terminal_that_knows_ascii_only_is_told_what_it_can_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, told = (io.BytesIO() for _ in range(2))
+    for name, stream in (("stdout", shown), ("stderr", told)):
+        terminal = io.TextIOWrapper(stream, encoding="ascii", write_through=True)
+        monkeypatch.setattr(sys, name, terminal)
+    monkeypatch.setattr("flows.__main__.prefect_api", lambda *_: nullcontext("http://127.0.0.1:9/api"))
+    monkeypatch.setattr("flows.train_eval.run_flow", lambda _: "50.00 ± 1.00\n")
+    assert main(["train-eval", "--out", str(tmp_path / "table")]) == 0
+    assert shown.getvalue() == b"50.00 \\xb1 1.00\n"
+    odd = tmp_path / os.fsdecode(b"caf\xe9-\xe2\x80\xae")
+    odd.write_text("no folder")
+    assert main(["train-eval", "--out", str(odd)]) == 2
+    last = told.getvalue().splitlines()[-1]
+    assert last.endswith(b"/caf\\ufffd-\\ufffd is no folder; give --out another one"), "as everywhere else"
 
 
 def test_a_folder_that_may_not_be_read_is_no_fault_of_prefects(monkeypatch: pytest.MonkeyPatch) -> None:
