@@ -109,7 +109,7 @@ def ask(
     # the queries see their pictures anew: how long one takes is printed
     references = Sights(model, Pictures(asking.recipe, blank=asking.blank == "image"), KeptSights())
     generator = asking.generator if asking.chain == "generated" else None
-    server = "" if generator is None else f"{generator.url} {generator.model}"
+    server = "" if generator is None else f"checked {generator.url} {generator.model}"
     how = [key, asking.recipe, asking.blank, asking.chain, str(asking.max_tokens), server]
 
     def encode(part: Sequence[QueryText], told: Callable[[str], None]) -> EncodedQueries:
