@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.conversation import image_prompt, query_prompt, wording_digest
 from retrieval.data import Example, examples, hard_negatives_a_row
+from retrieval.encode import parts
 from retrieval.gradcache import Chunk, Embedded, backward
 from retrieval.inputs import Batch
 from retrieval.model import CirModel
@@ -205,7 +206,7 @@ def _query_chunks(
 
         return run
 
-    return [chunk(part) for part in _parts(len(batch), settings.chunk)]
+    return [chunk(part) for part in parts(len(batch), settings.chunk)]
 
 
 def _image_chunks(
@@ -229,7 +230,7 @@ def _image_chunks(
 
         return run
 
-    return [chunk(part) for part in _parts(len(wanted), settings.chunk)], keys
+    return [chunk(part) for part in parts(len(wanted), settings.chunk)], keys
 
 
 def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedded:
@@ -237,10 +238,6 @@ def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedde
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.cpu_bf16):
         result: Embedded = model(batch)
     return result
-
-
-def _parts(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from PIL import Image
 from retrieval import train
 from retrieval.conversation import image_prompt, query_prompt
 from retrieval.data import Example, examples
-from retrieval.evaluate import Choices, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Choices
 from retrieval.inputs import Batch, Reader, Spoken
 from retrieval.model import CirModel, ModelSettings
 from retrieval.objective import image_key

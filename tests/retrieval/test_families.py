@@ -19,7 +19,8 @@ from annotate.errors import UsageError
 from retrieval import checkpoint, inputs, train
 from retrieval.conversation import query_prompt
 from retrieval.encode import model_key
-from retrieval.evaluate import Asking, Choices, evaluate, open_eval_sets
+from retrieval.eval_sets import open_eval_sets
+from retrieval.evaluate import Asking, Choices, evaluate
 from retrieval.inputs import Reader
 from retrieval.model import CirModel, ModelSettings, Tuning
 from retrieval.schedule import TrainSettings
