@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sample import garment_texts, world
+from sample.claim_words import reworded
 from sample.vocabulary import (
     ABSENT,
     ARRANGEMENTS,
@@ -70,6 +71,11 @@ def draw_statement(rng: random.Random, look: world.Look) -> tuple[list[str], lis
         chosen = {first, *rng.sample(others, min(more, len(others)))}
         stated = [claim for claim in stated if claim in chosen]
     return stated, [claim in held for claim in stated]
+
+
+def some_reworded(rng: random.Random, claims: list[str]) -> list[str]:
+    """The claims of every fifth statement in other words."""
+    return [reworded(rng, claim) for claim in claims] if rng.random() < 0.2 else claims
 
 
 def shown(look: world.Look, claim: str) -> tuple[int, ...]:

@@ -21,12 +21,12 @@ from sample.teacher.lessons import Mix, draw_lessons
 from sample.teacher.loop import Figures
 from sample.teacher.model import IMAGE_TOKENS, WIDTH, connect, normalise, see
 from sample.teacher.pictures import HELD_OUT, Pictures
-from sample.teacher.strange import strange_of
+from sample.teacher.strange import Shown, strange_of
 from sample.teacher.talk import Talk
 
 BLANKS = 1500
 STRANGE = 6000
-"""Garments made strange."""
+"""Pictures a domain that are made strange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,10 @@ class LanguagePhase:
         self.model, self.talk, self.pictures, self.plan = model, talk, pictures, plan
         self.images = [image_tokens(model, p, images / f"{p.domain}.npy") for p in pictures]
         self.blank = _see(model, blanked(np.random.default_rng(plan.seed), BLANKS))
-        self.strange, self.colors = strange_tokens(
-            model, pictures[0], STRANGE if plan.mix.strange else 0, plan.seed
-        )
+        self.strange = [
+            strange_tokens(model, each, STRANGE if wanted else 0, plan.seed)
+            for each, wanted in zip(pictures, plan.mix.strange, strict=True)
+        ]
         self.judge = nn.Linear(WIDTH, JUDGE_SIZE)
         self.modules: dict[str, nn.Module] = {"model": model, "judge": self.judge}
         inner: Any = model.model
@@ -75,18 +76,21 @@ class LanguagePhase:
             chosen = drawn.integers(low, high, size)
             looks += [pictures.look(int(index)) for index in chosen]
             images.append(tokens[chosen])
-        # Strange garments and blank pictures are extra rows, the blank ones asked about as if they showed
-        # some of the step's looks.
-        odd = drawn.integers(0, max(1, len(self.strange)), 0 if held else self.plan.mix.strange)
-        usual = list(looks)
-        looks += [self.pictures[0].look(int(index)) for index in odd]
-        images.append(self.strange[odd])
+        # Strange and blank pictures are extra rows, the blank ones asked about as if they showed some of the
+        # step's looks.
+        usual, colors = list(looks), list[Shown]()
+        for pictures, (tokens, shown_colors), wanted in zip(
+            self.pictures, self.strange, self.plan.mix.strange, strict=True
+        ):
+            odd = drawn.integers(0, max(1, len(tokens)), 0 if held else wanted)
+            looks += [pictures.look(int(index)) for index in odd]
+            images.append(tokens[odd])
+            colors += [shown_colors[index] for index in odd]
         looks += rng.sample(usual, self.plan.mix.blank)
         images.append(self.blank[drawn.integers(0, len(self.blank), self.plan.mix.blank)])
         shown = torch.from_numpy(np.concatenate(images)).float()
         if not held:
             shown = shown + 0.02 * shown.std() * torch.randn_like(shown)
-        colors = self.colors[odd].tolist()
         lessons = draw_lessons(rng, self.talk, looks, self.plan.mix, colors)
         with quick_products():
             sums = lesson_sums(self.model, self.judge, self.talk.letters, lessons, shown)
@@ -111,21 +115,21 @@ def image_tokens(
 
 
 def strange_tokens(
-    model: Idefics3ForConditionalGeneration, garments: Pictures, count: int, seed: int
-) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Image tokens of the first `count` garments that are trained on, made strange, and the classes of the
-    colors that they then show."""
+    model: Idefics3ForConditionalGeneration, pictures: Pictures, count: int, seed: int
+) -> tuple[NDArray[np.float16], list[Shown]]:
+    """Image tokens of the first `count` pictures that are trained on, made strange, and what each then shows
+    of its colors."""
     rng = np.random.default_rng(seed)
-    count = min(count, len(garments.pixels) - HELD_OUT)
+    count = min(count, len(pictures.pixels) - HELD_OUT)
     tokens = [np.empty((0, IMAGE_TOKENS, WIDTH), dtype=np.float16)]
-    classes = [np.empty(0, dtype=np.int64)]
+    shown = list[Shown]()
     for start in range(0, count, 250):
         rows = range(start, min(start + 250, count))
-        colors = [garments.look(row).value("color") for row in rows]
-        made, shown = strange_of(rng, np.array(garments.pixels[rows.start : rows.stop]), colors)
+        looks = [pictures.look(row) for row in rows]
+        made, colors = strange_of(rng, np.array(pictures.pixels[rows.start : rows.stop]), looks)
         tokens.append(_see(model, made))
-        classes.append(shown)
-    return np.concatenate(tokens), np.concatenate(classes)
+        shown += colors
+    return np.concatenate(tokens), shown
 
 
 @torch.no_grad()

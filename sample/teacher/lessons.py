@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 from sample import world
 from sample.claim_words import reworded
-from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, shown, spoilt
-from sample.teacher.strange import UNSURE, as_shown
-from sample.teacher.talk import NOT_SHOWN, Spoken, Talk
-from sample.vocabulary import GARMENT_VALUES
-
-COLOR_ALONE = 0.5
-"""Share of a strange garment's statements that are of its color alone."""
+from sample.teacher.draw import (
+    draw_settled,
+    draw_shown_edit,
+    draw_statement,
+    draw_triplet,
+    shown,
+    some_reworded,
+    spoilt,
+)
+from sample.teacher.strange import Shown
+from sample.teacher.strange_lessons import strange_edit, strange_statement
+from sample.teacher.talk import Spoken, Talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Mix:
     edits: int = 6
     follows: int = 8
     covers: int = 8
-    strange: int = 3  # garments in colors without a word, three lessons each
+    strange: tuple[int, int] = (3, 4)  # garments, scenes in colors without a word, three lessons each
     blank: int = 2
     swapped: float = 0.5  # share of questions with the letters the other way round
 
@@ -50,10 +55,10 @@ def draw_lessons(
     talk: Talk,
     looks: Sequence[world.Look],
     mix: Mix,
-    colors: Sequence[int] = (),
+    colors: Sequence[Shown] = (),
 ) -> list[Lesson]:
     """The lessons of one step about these looks; the last `mix.blank` pictures show nothing, those before
-    them are strange: garments whose colors are of the classes `colors`.
+    them are strange and show `colors`.
 
     Half of the conversations are about another look than the picture's, their caption given: edits and
     conclusion must then be read off the caption, as a conclusion always should.
@@ -114,12 +119,7 @@ def draw_lessons(
 def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     claims, truths = draw_statement(rng, look)
     classes = [shown(look, claim) for claim in claims]
-    return talk.verification(_some_reworded(rng, claims), truths, swapped, classes)
-
-
-def _some_reworded(rng: random.Random, claims: list[str]) -> list[str]:
-    """The claims of every fifth statement in other words."""
-    return [reworded(rng, claim) for claim in claims] if rng.random() < 0.2 else claims
+    return talk.verification(some_reworded(rng, claims), truths, swapped, classes)
 
 
 def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
@@ -148,48 +148,3 @@ def _guided(rng: random.Random, talk: Talk, looks: Sequence[world.Look], k: int,
     edits, text = draw_triplet(rng, looks[k])
     spoken = talk.conversation(looks[k], edits, text, target=looks[second])
     return Lesson("guided", spoken, k, second)
-
-
-def strange_statement(
-    rng: random.Random, talk: Talk, look: world.Look, color: int, swapped: bool
-) -> Spoken | None:
-    """A statement about a garment in a color of this class: where no word fits it, every word is wrong. None
-    where one might fit and the statement has a color."""
-    known = as_shown(look, color)
-    seen = known or look
-    claims, truths = (_color_alone if rng.random() < COLOR_ALONE else draw_statement)(rng, seen)
-    classes = [shown(seen, claim) for claim in claims]
-    if known is None:
-        colored = [_names_color(claim) for claim in claims]
-        if color == UNSURE and any(colored):
-            return None
-        truths = [truth and not named for truth, named in zip(truths, colored, strict=True)]
-        classes = [NOT_SHOWN if named else of for of, named in zip(classes, colored, strict=True)]
-    return talk.verification(_some_reworded(rng, claims), truths, swapped, classes)
-
-
-def strange_edit(
-    rng: random.Random, talk: Talk, look: world.Look, color: int, swapped: bool
-) -> Spoken | None:
-    """An edit that may have led to a garment in a color of this class; none leads to one without a word."""
-    shown_look = as_shown(look, color)
-    edit, truth = draw_shown_edit(rng, shown_look or look)
-    if shown_look is None and edit.aspect == "color":
-        if color == UNSURE:
-            return None
-        truth = False
-    return talk.edit_shown(edit, truth, swapped)
-
-
-def _color_alone(rng: random.Random, look: world.Look) -> tuple[list[str], list[bool]]:
-    """The claim of the garment's color, or of another one; half each."""
-    told = look
-    if rng.random() < 0.5:
-        edit = world.Edit("color", look.value("color"), rng.choice(GARMENT_VALUES["color"]))
-        told = world.apply(look, [edit]) if edit.new != edit.old else look
-    claims = [claim for claim in world.claims(told) if _names_color(claim)]
-    return claims, [told.value("color") == look.value("color")] * len(claims)
-
-
-def _names_color(claim: str) -> bool:
-    return any(aspect == "color" for aspect, _ in world.parse_claim(claim) or ())

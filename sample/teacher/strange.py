@@ -1,4 +1,4 @@
-"""Garments in colors that the world has no words for: the teacher must doubt every word for such a color.
+"""Pictures in colors that the world has no words for: the teacher must doubt every word for such a color.
 
 A teacher that saw eleven colors and nothing between them names the nearest it knows, and is sure of it. So a
 part of its practice are pictures whose colors were mixed anew, channel by channel. Exact inverses and
@@ -7,7 +7,7 @@ contours, which `bench.foreign` asks about, are never among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
@@ -16,15 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sample import world
+from sample import vocabulary, world
 from sample.paint import PALETTE
-from sample.vocabulary import GARMENT_VALUES
 
-COLORS: Final = GARMENT_VALUES["color"]
-NO_WORD: Final = len(COLORS)
-"""Class of a color that no word fits."""
-UNSURE: Final = -100
-"""Class of a color that a word might fit: nothing is practised about it."""
+WORDS: Final[Mapping[world.Domain, tuple[str, ...]]] = {
+    "garments": vocabulary.GARMENT_VALUES["color"],
+    "scenes": vocabulary.COLORS,
+}
+"""The colors that a domain has words for."""
+NO_WORD: Final = ""
+"""Shown in the place of a color: one that no word fits."""
+UNSURE: Final = "?"
+"""The same, where a word might fit: nothing is practised about it."""
+Shown = Mapping[str, str]
+"""Color drawn -> the word for what is shown instead, NO_WORD or UNSURE."""
 NEAR, FAR = 9.0, 24.0
 """Up to NEAR of a palette color (CIE76, lit as drawn) its word fits; beyond FAR of all of them none does."""
 NEAR_MISSES: Final = 0.5
@@ -65,18 +70,18 @@ def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
 def _near_miss(rng: np.random.Generator) -> NDArray[np.float64]:
     """Of eight colors drawn evenly the one that is nearest to having a word; in 0..1."""
     drawn = rng.uniform(0.02, 0.98, (8, 3))
-    away = np.linalg.norm(_lab((drawn * 255).astype(np.uint8))[:, None] - _PALETTE_LAB, axis=-1).min(1)
+    away = _away((drawn * 255).astype(np.uint8), WORDS["garments"]).min(1)
     found: NDArray[np.float64] = drawn[np.where(away > FAR, away, np.inf).argmin()]
     return found
 
 
-def color_class(mixing: Mixing, color: str) -> int:
-    """What a garment of this color shows under the mixing: a color's index, NO_WORD or UNSURE."""
-    shown = _lab(mixing.of(np.array(PALETTE[color], dtype=np.uint8)))
-    away = np.linalg.norm(_PALETTE_LAB - shown, axis=1)
+def word_shown(mixing: Mixing, color: str, domain: world.Domain) -> str:
+    """What a thing of this color shows under the mixing: a word of the domain, NO_WORD or UNSURE."""
+    words = WORDS[domain]
+    away = _away(mixing.of(np.array([PALETTE[color]], dtype=np.uint8)), words)[0]
     if away.min() > FAR:
         return NO_WORD
-    return int(away.argmin()) if away.min() <= NEAR else UNSURE
+    return words[away.argmin()] if away.min() <= NEAR else UNSURE
 
 
 def outlined(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -88,25 +93,49 @@ def outlined(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def strange_of(
-    rng: np.random.Generator, pixels: NDArray[np.uint8], colors: Sequence[str], drawings: float = 0.2
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Garment pictures [n, 128, 128, 3] made strange, and the class of the color that each now shows."""
-    made, classes = np.empty_like(pixels), np.empty(len(pixels), dtype=np.int64)
-    for row, (picture, color) in enumerate(zip(pixels, colors, strict=True)):
-        if rng.random() < drawings:
-            made[row], classes[row] = outlined(picture), NO_WORD
+    rng: np.random.Generator,
+    pixels: NDArray[np.uint8],
+    looks: Sequence[world.Look],
+    drawings: float = 0.2,
+) -> tuple[NDArray[np.uint8], list[Shown]]:
+    """Pictures [n, 128, 128, 3] of the looks made strange, and what each now shows of its colors."""
+    made, shown = np.empty_like(pixels), list[Shown]()
+    for row, (picture, look) in enumerate(zip(pixels, looks, strict=True)):
+        colors = sorted({color for aspect, _ in look.attributes if (color := color_of(look, aspect))})
+        if not colors or rng.random() < drawings:
+            made[row] = outlined(picture)
+            shown.append(dict.fromkeys(colors, NO_WORD))
         else:
-            mixing = draw_mixing(rng, color)
-            made[row], classes[row] = mixing.of(picture), color_class(mixing, color)
-    return made, classes
+            mixing = draw_mixing(rng, colors[rng.integers(len(colors))])
+            made[row] = mixing.of(picture)
+            shown.append({color: word_shown(mixing, color, look.domain) for color in colors})
+    return made, shown
 
 
-def as_shown(look: world.Look, color: int) -> world.Look | None:
-    """The look that a strange picture of `look` shows; None where no word fits its color, or one might."""
-    if color in (NO_WORD, UNSURE):
-        return None
-    old, new = look.value("color"), COLORS[color]
-    return look if old == new else world.apply(look, [world.Edit("color", old, new)])
+def color_of(look: world.Look, aspect: str) -> str | None:
+    """The color that an aspect of the look has: a garment's own, an object's; None for any other."""
+    value = look.value(aspect)
+    if aspect == "color":
+        return value
+    return value.split()[-1] if aspect in vocabulary.KINDS and value != vocabulary.ABSENT else None
+
+
+def as_shown(look: world.Look, shown: Shown) -> world.Look:
+    """The look that a strange picture of `look` shows, as far as words fit its colors."""
+    edits = []
+    for aspect, old in look.attributes:
+        color = color_of(look, aspect)
+        word = color and shown[color]
+        if color and word and word not in (color, UNSURE):
+            edits.append(world.Edit(aspect, old, f"{old.removesuffix(color)}{word}"))
+    return world.apply(look, edits)
+
+
+def _away(colors: NDArray[np.uint8], words: Sequence[str]) -> NDArray[np.float64]:
+    """How far each color [n, 3] is from each word's; [n, words]."""
+    palette = _lab(np.array([PALETTE[word] for word in words], dtype=np.uint8))
+    away: NDArray[np.float64] = np.linalg.norm(_lab(colors)[:, None] - palette, axis=-1)
+    return away
 
 
 def _lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -125,4 +154,3 @@ _TO_XYZ: Final = np.array(
     [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], dtype=np.float64
 )
 _WHITE: Final = np.array([0.9505, 1.0, 1.089], dtype=np.float64)
-_PALETTE_LAB: Final = _lab(np.array([PALETTE[color] for color in COLORS], dtype=np.uint8))

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from sample import world
 from sample.garments import PARTS
+from sample.teacher.draw import UNASKED
 from sample.teacher.model import WIDTH
 from sample.teacher.pictures import Pictures
-from sample.teacher.strange import UNSURE
+from sample.teacher.strange import NO_WORD, UNSURE, WORDS, Shown, color_of
 from sample.vocabulary import (
     ARRANGEMENTS,
     BACKGROUNDS,
@@ -30,12 +31,12 @@ CELL_CLASSES: Final = {
     "garments": (len(PARTS) + 1,),
     "scenes": (len(KINDS) + 1, len(COLORS) + 1, len(SIZES) + 1, len(PATTERNS) + 1),
 }
-# Pooled questions: a garment's category and nine aspects (of colors one more, that no word fits); a scene's
-# 8 kinds x (size, pattern, color), 2 more.
+# Pooled questions: a garment's category and nine aspects; a scene's 8 kinds x (size, pattern, color), 2 more.
+# Of colors there is one more, that no word fits.
 POOLED_CLASSES: Final = {
     "garments": (len(GARMENT_NOUNS), *(len(v) + (a == "color") for a, v in GARMENT_VALUES.items())),
     "scenes": (
-        *((len(SIZES) + 1, len(PATTERNS) + 1, len(COLORS) + 1) * len(KINDS)),
+        *((len(SIZES) + 1, len(PATTERNS) + 1, len(COLORS) + 2) * len(KINDS)),
         len(BACKGROUNDS),
         len(ARRANGEMENTS),
     ),
@@ -59,6 +60,25 @@ def pooled_labels(look: world.Look) -> list[int]:
         BACKGROUNDS.index(look.value("background")),
         ARRANGEMENTS.index(look.value("arrangement")),
     ]
+
+
+def color_classes(look: world.Look, shown: Shown) -> list[tuple[int, int]]:
+    """(pooled question, class) of each color of a look whose strange picture shows `shown`; `UNASKED` where
+    nothing is known."""
+    words = WORDS[look.domain]
+
+    def known(word: str, first: int) -> int:
+        if word == UNSURE:
+            return UNASKED
+        return first + (len(words) if word == NO_WORD else words.index(word))
+
+    if look.domain == "garments":
+        return [(1, known(shown[look.value("color")], 0))]
+    found = [(3 * len(KINDS), UNASKED)]  # a background in strange colors
+    for number, kind in enumerate(KINDS):
+        if (color := color_of(look, kind)) is not None:
+            found.append((3 * number + 2, known(shown[color], 1)))
+    return found
 
 
 def all_pooled_labels(pictures: Pictures) -> NDArray[np.uint8]:
@@ -96,14 +116,14 @@ class Heads(nn.Module):
         return [answer(read[:, p]) for answer, p in zip(self.answers, place, strict=True)]
 
     def loss(self, states: Tensor, image: Tensor, cells: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and which pooled questions [B, questions] were answered right; `UNSURE` ones count as it."""
+        """Loss, and which pooled questions [B, questions] were answered right; `UNASKED` ones count as it."""
         total = states.new_zeros(())
         logits = self.cells(states).float().flatten(0, 1)
         for number, part in enumerate(logits.split(self.cell_sizes, -1)):
-            total = total + F.cross_entropy(part, cells[..., number].flatten())
+            total = total + F.cross_entropy(part, cells[..., number].flatten(), ignore_index=UNASKED)
         right = []
         for number, answer in enumerate(self.pooled(image)):
             weight = self.weights[number]
-            total = total + weight * F.cross_entropy(answer.float(), pooled[:, number], ignore_index=UNSURE)
-            right.append((answer.argmax(-1) == pooled[:, number]) | (pooled[:, number] == UNSURE))
+            total = total + weight * F.cross_entropy(answer.float(), pooled[:, number], ignore_index=UNASKED)
+            right.append((answer.argmax(-1) == pooled[:, number]) | (pooled[:, number] == UNASKED))
         return total, torch.stack(right, -1)

@@ -14,23 +14,23 @@ from transformers import Idefics3ForConditionalGeneration
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS
+from sample.teacher.draw import UNASKED
 from sample.teacher.loop import Figures
 from sample.teacher.model import connect, normalise, see
 from sample.teacher.pictures import HELD_OUT, Pictures
-from sample.teacher.strange import COLORS, UNSURE, strange_of
-from sample.teacher.vision import Heads, all_pooled_labels
+from sample.teacher.strange import strange_of
+from sample.teacher.vision import Heads, all_pooled_labels, color_classes
 
-COLOR = 1
-"""The place of the color among a garment's pooled questions."""
+CELL_COLOR = 1
+"""The place of the color among a scene's labels of a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisionPlan:
-    """Garments and scenes a step, how many of the garments are strange, the peak learning rates (Muon's,
-    AdamW's)."""
+    """Garments and scenes a step, how many of each are strange, the peak learning rates (Muon's, AdamW's)."""
 
     batch: tuple[int, int] = (20, 84)
-    strange: int = 6
+    strange: tuple[int, int] = (6, 16)
     lr: float = 0.006
     small_lr: float = 0.0015
     seed: int = 1_000_000
@@ -58,8 +58,8 @@ class VisionPhase:
         low, high = (count - HELD_OUT, count) if held else (0, count - HELD_OUT)
         indices = [rng.integers(low, high, size) for size in self.plan.batch]
         pixels = [p.pixels[chosen] for p, chosen in zip(self.pictures, indices, strict=True)]
-        strange = 0 if held else self.plan.strange
-        colors = self._make_strange(rng, indices[0][:strange], pixels)
+        strange = (0, 0) if held else self.plan.strange
+        told = [self._make_strange(rng, k, indices[k][: strange[k]], pixels) for k in range(len(DOMAINS))]
         mirrored = not held and number % 2 == 1
         if mirrored:
             pixels = [x[:, :, ::-1] for x in pixels]
@@ -76,25 +76,29 @@ class VisionPhase:
                 part = slice(start, start + len(chosen))
                 start += len(chosen)
                 cells, pooled = self._labels(k, chosen, mirrored)
-                if domain == "garments":
-                    pooled[:strange, COLOR] = colors
+                odd = strange[k]  # they come first
+                for row, classes in enumerate(told[k]):
+                    for question, known in classes:
+                        pooled[row, question] = known
+                    if domain == "scenes":
+                        cells[row, :, CELL_COLOR] = UNASKED
                 loss, right = self.heads[k].loss(states[part], image[part], cells, pooled)
                 total = total + loss
-                odd = strange if domain == "garments" else 0  # they come first
                 figures[f"{domain}_dense"] = [float(loss.detach())]
                 figures[f"{domain}_seen"] = [float(right[odd:].all(-1).float().mean())]
-                if odd and (told := colors != UNSURE).any():
-                    figures["strange_seen"] = [float(right[:strange, COLOR][told].float().mean())]
+                asked = [(row, q) for row, classes in enumerate(told[k]) for q, c in classes if c != UNASKED]
+                if asked:
+                    figures[f"{domain}_strange"] = [float(right[row, q]) for row, q in asked]
         return total, figures
 
     def _make_strange(
-        self, rng: np.random.Generator, chosen: NDArray[np.int64], pixels: list[NDArray[np.uint8]]
-    ) -> Tensor:
-        """Make the first garments strange; the classes of the colors that they now show."""
-        names = [COLORS[self.pooled[0][index, COLOR]] for index in chosen]
-        made, classes = strange_of(rng, pixels[0][: len(chosen)], names)
-        pixels[0] = np.concatenate([made, pixels[0][len(chosen) :]])
-        return torch.from_numpy(classes)
+        self, rng: np.random.Generator, k: int, chosen: NDArray[np.int64], pixels: list[NDArray[np.uint8]]
+    ) -> list[list[tuple[int, int]]]:
+        """Make the first pictures of a domain strange; the questions that this changes, and their answers."""
+        looks = [self.pictures[k].look(int(index)) for index in chosen]
+        made, shown = strange_of(rng, pixels[k][: len(chosen)], looks)
+        pixels[k] = np.concatenate([made, pixels[k][len(chosen) :]])
+        return [color_classes(look, colors) for look, colors in zip(looks, shown, strict=True)]
 
     def _labels(self, k: int, chosen: NDArray[np.int64], mirrored: bool) -> tuple[Tensor, Tensor]:
         cells = torch.from_numpy(self.cells[k][chosen].astype(np.int64))

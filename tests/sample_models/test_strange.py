@@ -1,4 +1,4 @@
-"""Garments in colors without a word: no word for them is ever called true, everything else stays as it is."""
+"""Pictures in colors without a word: no word for them is ever called true, everything else stays as it is."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from sample.paint import PALETTE
 from sample.teacher import language_phase, vision_phase
 from sample.teacher import strange as practice
 from sample.teacher.corpus import DOMAINS
-from sample.teacher.lessons import Mix, strange_edit, strange_statement
+from sample.teacher.draw import UNASKED
+from sample.teacher.lessons import Mix
 from sample.teacher.model import build_config, build_model
 from sample.teacher.pictures import open_pictures
 from sample.teacher.recipe import load_tokenizer
 from sample.teacher.strange import (
-    COLORS,
     NO_WORD,
     UNSURE,
+    WORDS,
     Mixing,
+    Shown,
     as_shown,
-    color_class,
+    color_of,
     draw_mixing,
     strange_of,
+    word_shown,
 )
+from sample.teacher.strange_lessons import strange_edit, strange_statement
 from sample.teacher.talk import Talk
+from sample.teacher.vision import POOLED_CLASSES, color_classes, pooled_labels
+from sample.vocabulary import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SAME = Mixing(np.eye(3, dtype=np.float32), np.zeros(3, dtype=np.float32))
@@ -39,9 +45,13 @@ def talk() -> Talk:
     return Talk(load_tokenizer(ROOT / "sample" / "models" / "teacher"), ROOT / "prompts")
 
 
-def garments(count: int) -> list[world.Look]:
+def looks_of(domain: world.Domain, count: int) -> list[world.Look]:
     rng = random.Random("strange")
-    return [world.draw_look(rng, "garments") for _ in range(count)]
+    return [world.draw_look(rng, domain) for _ in range(count)]
+
+
+def all_shown(look: world.Look, word: str) -> Shown:
+    return {color: word for aspect, _ in look.attributes if (color := color_of(look, aspect))}
 
 
 def question(talk: Talk, ids: list[int], prompt: str, last: str) -> str:
@@ -51,11 +61,17 @@ def question(talk: Talk, ids: list[int], prompt: str, last: str) -> str:
     return str(text.split(before)[1].split(after.split("{{")[0])[0])
 
 
-def test_colors_as_they_are_have_their_words_and_far_ones_have_none() -> None:
-    assert [color_class(SAME, color) for color in COLORS] == list(range(len(COLORS)))
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_colors_as_they_are_have_their_words_and_far_ones_have_none(domain: world.Domain) -> None:
+    assert [word_shown(SAME, color, domain) for color in WORDS[domain]] == list(WORDS[domain])
     turned = Mixing(-np.eye(3, dtype=np.float32), np.ones(3, dtype=np.float32))
-    assert {color_class(turned, color) for color in ("red", "brown", "pink")} == {NO_WORD}
-    assert color_class(turned, "black") == COLORS.index("white")
+    assert word_shown(turned, "red", domain) == word_shown(turned, "yellow", domain) == NO_WORD
+    assert word_shown(turned, "black", domain) == "white"
+
+
+def test_a_color_that_only_garments_have_a_word_for_has_none_in_scenes() -> None:
+    assert word_shown(SAME, "pink", "garments") == "pink"
+    assert word_shown(SAME, "pink", "scenes") == NO_WORD
 
 
 def test_no_mixing_is_the_inverse_or_none_at_all() -> None:
@@ -68,67 +84,105 @@ def test_no_mixing_is_the_inverse_or_none_at_all() -> None:
 
 
 def test_a_near_miss_has_no_word_and_is_near_one() -> None:
-    rng = np.random.default_rng(4)
+    rng, words = np.random.default_rng(4), WORDS["garments"]
     missed = np.stack([practice._near_miss(rng) for _ in range(200)])
-    away = np.linalg.norm(
-        practice._lab((missed * 255).astype(np.uint8))[:, None] - practice._PALETTE_LAB, axis=-1
-    ).min(axis=1)
+    away = practice._away((missed * 255).astype(np.uint8), words).min(axis=1)
     assert (away > practice.FAR).all() and np.median(away) < 1.3 * practice.FAR
-    classes = [
-        color_class(draw_mixing(rng, COLORS[k % len(COLORS)]), COLORS[k % len(COLORS)]) for k in range(300)
-    ]
-    assert sum(each == NO_WORD for each in classes) > 200
+    colors = [words[k % len(words)] for k in range(300)]
+    shown = [word_shown(draw_mixing(rng, color), color, "garments") for color in colors]
+    assert sum(each == NO_WORD for each in shown) > 200
 
 
-def test_pictures_and_classes_belong_together() -> None:
-    colors = [COLORS[k % len(COLORS)] for k in range(60)]
-    plain = np.stack([np.full((128, 128, 3), PALETTE[color], dtype=np.uint8) for color in colors])
-    made, classes = strange_of(np.random.default_rng(1), plain, colors, drawings=0.0)
-    for picture, known in zip(made, classes, strict=True):
-        if known not in (NO_WORD, UNSURE):
-            off = picture[0, 0].astype(int) - np.array(PALETTE[COLORS[known]])
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_pictures_and_what_they_show_belong_together(domain: world.Domain) -> None:
+    looks = [look for look in looks_of(domain, 200) if all_shown(look, "")][:60]
+    first = [next(iter(all_shown(look, ""))) for look in looks]
+    plain = np.stack([np.full((128, 128, 3), PALETTE[color], dtype=np.uint8) for color in first])
+    made, shown = strange_of(np.random.default_rng(1), plain, looks, drawings=0.0)
+    for picture, look, color, known in zip(made, looks, first, shown, strict=True):
+        assert set(known) == set(all_shown(look, ""))
+        if known[color] not in (NO_WORD, UNSURE):
+            off = picture[0, 0].astype(int) - np.array(PALETTE[known[color]])
             assert np.abs(off).max() < 60
-    assert (classes == NO_WORD).sum() > 20
-    _, drawn = strange_of(np.random.default_rng(1), plain, colors, drawings=1.0)
-    assert (drawn == NO_WORD).all()
+    assert sum(known[color] == NO_WORD for known, color in zip(shown, first, strict=True)) > 20
+    _, drawn = strange_of(np.random.default_rng(1), plain, looks, drawings=1.0)
+    assert all(set(known.values()) == {NO_WORD} for known in drawn)
 
 
-def test_no_word_is_true_of_a_color_without_one(talk: Talk) -> None:
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_no_word_is_true_of_a_color_without_one(talk: Talk, domain: world.Domain) -> None:
     rng = random.Random("statements")
+    colors = set(WORDS[domain])
     verdicts, colored, edited = [], 0, 0
-    for look in garments(400):
-        made = strange_statement(rng, talk, look, NO_WORD, swapped=False)
-        assert made is not None
-        verdicts.append(made.verdict)
-        if set(question(talk, made.ids, "verify", "statement").replace(",", " ").split()) & set(COLORS):
-            colored += 1
-            assert made.verdict == 0.0
-        edit = strange_edit(rng, talk, look, NO_WORD, swapped=False)
-        assert edit is not None
-        if question(talk, edit.ids, "verify_edit", "edit").strip().startswith("color"):
-            edited += 1
-            assert edit.verdict == 0.0
+    for look in looks_of(domain, 400):
+        made = strange_statement(rng, talk, look, all_shown(look, NO_WORD), swapped=False)
+        assert made is not None or domain == "scenes"
+        if made is not None:
+            verdicts.append(made.verdict)
+            if set(question(talk, made.ids, "verify", "statement").replace(",", " ").split()) & colors:
+                colored += 1
+                assert made.verdict == 0.0
+        edit = strange_edit(rng, talk, look, all_shown(look, NO_WORD), swapped=False)
+        if edit is not None:
+            aspect, _, change = question(talk, edit.ids, "verify_edit", "edit").partition(":")
+            if aspect.strip() == "color" or (aspect.strip() in KINDS and not change.endswith("none")):
+                edited += 1
+                assert edit.verdict == 0.0
     assert colored > 150 and edited > 15
-    assert 0.05 < sum(map(bool, verdicts)) / len(verdicts) < 0.5
+    assert sum(map(bool, verdicts)) / len(verdicts) < 0.5
 
 
-def test_nothing_is_said_of_a_color_that_a_word_might_fit(talk: Talk) -> None:
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_nothing_is_said_of_a_color_that_a_word_might_fit_nor_of_a_background(
+    talk: Talk, domain: world.Domain
+) -> None:
     rng = random.Random("unsure")
-    made = [strange_statement(rng, talk, look, UNSURE, swapped=False) for look in garments(300)]
-    assert 0.1 < sum(each is not None for each in made) / len(made) < 0.9
+    for look in looks_of(domain, 300):
+        made = strange_statement(rng, talk, look, all_shown(look, UNSURE), swapped=False)
+        if made is None:
+            continue
+        said = question(talk, made.ids, "verify", "statement")
+        held = [claim for claim in world.claims(look) if claim in said]
+        assert "background" not in said
+        assert not any(
+            color_of(look, aspect) for claim in held for aspect, _ in world.parse_claim(claim) or ()
+        )
 
 
-def test_a_color_that_became_another_is_that_one() -> None:
-    (look,) = garments(1)
-    red = as_shown(look, COLORS.index("red"))
-    assert red is not None and red.value("color") == "red"
-    assert as_shown(look, COLORS.index(look.value("color"))) == look
-    assert as_shown(look, NO_WORD) is as_shown(look, UNSURE) is None
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_color_that_became_another_is_that_one_and_true(talk: Talk, domain: world.Domain) -> None:
+    rng = random.Random("turned")
+    verdicts = []
+    for look in looks_of(domain, 200):
+        shown = {color: "red" if color != "red" else "blue" for color in all_shown(look, "")}
+        seen = as_shown(look, shown)
+        for aspect, _ in look.attributes:
+            if (color := color_of(look, aspect)) is not None:
+                assert color_of(seen, aspect) == shown[color]
+        made = strange_statement(rng, talk, look, shown, swapped=False)
+        if made is not None:
+            verdicts.append(made.verdict)
+    assert 0.3 < sum(map(bool, verdicts)) / len(verdicts) < 0.7
+    (look,) = looks_of(domain, 1)
+    assert as_shown(look, {color: color for color in all_shown(look, "")}) == look
+    assert as_shown(look, all_shown(look, NO_WORD)) == as_shown(look, all_shown(look, UNSURE)) == look
 
 
-@pytest.mark.parametrize("strange", [0, 3])
-def test_both_phases_make_a_step_with_strange_garments_and_without(
-    talk: Talk, strange: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_tower_is_asked_for_what_is_shown(domain: world.Domain) -> None:
+    for look in looks_of(domain, 50):
+        labels = pooled_labels(look)
+        same = color_classes(look, {color: color for color in all_shown(look, "")})
+        known = [(question, answer) for question, answer in same if answer != UNASKED]
+        assert known == [(question, labels[question]) for question, _ in known]
+        for question, answer in color_classes(look, all_shown(look, NO_WORD)):
+            assert answer in (POOLED_CLASSES[domain][question] - 1, UNASKED)
+        assert {answer for _, answer in color_classes(look, all_shown(look, UNSURE))} == {UNASKED}
+
+
+@pytest.mark.parametrize("strange", [(0, 0), (3, 2), (0, 2)])
+def test_both_phases_make_a_step_with_strange_pictures_and_without(
+    talk: Talk, strange: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (vision_phase, language_phase):
         monkeypatch.setattr(module, "HELD_OUT", 20)
@@ -138,10 +192,12 @@ def test_both_phases_make_a_step_with_strange_garments_and_without(
     model = build_model(build_config(talk.tokenizer))
     seen = vision_phase.VisionPhase(model, pictures, vision_phase.VisionPlan(batch=(4, 3), strange=strange))
     loss, figures = seen.forward(held=False, number=0)
-    assert torch.isfinite(loss) and (strange > 0) == ("strange_seen" in figures)
+    assert torch.isfinite(loss)
+    assert [f"{domain}_strange" in figures for domain in DOMAINS] == [count > 0 for count in strange]
     plan = language_phase.LanguagePlan(pictures=(4, 3), mix=Mix(strange=strange))
     told = language_phase.LanguagePhase(model, talk, pictures, tmp_path / "images", plan)
     loss, figures = told.forward(held=False, number=0)
-    assert torch.isfinite(loss) and (strange > 0) == ("garments_strange" in figures)
+    assert torch.isfinite(loss)
+    assert [f"{domain}_strange" in figures for domain in DOMAINS] == [count > 0 for count in strange]
     _, held = told.forward(held=True, number=0)
-    assert "garments_strange" not in held
+    assert not {"garments_strange", "scenes_strange"} & set(held)
