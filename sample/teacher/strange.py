@@ -102,7 +102,7 @@ def strange_of(
     made, shown = np.empty_like(pixels), list[Shown]()
     for row, (picture, look) in enumerate(zip(pixels, looks, strict=True)):
         colors = sorted({color for aspect, _ in look.attributes if (color := color_of(look, aspect))})
-        if not colors or rng.random() < drawings:
+        if rng.random() < drawings:
             made[row] = outlined(picture)
             shown.append(dict.fromkeys(colors, NO_WORD))
         else:

@@ -27,7 +27,7 @@ from retrieval.schedule import TrainSettings
 from retrieval.sights import KeptSights, sights_of
 from retrieval.sources import data_digest, open_source
 from retrieval.study import ABLATIONS, OURS, SHORTCUTS, Study, Variant, _trained
-from tests.retrieval import tiny_models, tiny_world
+from tests.retrieval import tiny_world
 
 CPU = torch.device("cpu")
 IMAGE_ONLY, TEXT_ONLY = SHORTCUTS
@@ -45,15 +45,6 @@ class Given:
     @property
     def grey(self) -> bool:
         return bool((np.asarray(self.picture) == 128).all())
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_models.idefics(folder / "base")
-    tiny_world.cirr(folder / "cirr", "train")
-    tiny_world.cirr(folder / "cirr", "val")
-    return folder
 
 
 @pytest.fixture

@@ -13,23 +13,11 @@ from annotate.errors import OutputError
 from retrieval import conversation, train
 from retrieval.model import CirModel, ModelSettings
 from retrieval.schedule import TrainSettings
-from retrieval.sources import Source, open_source
-from tests.retrieval import tiny_models, tiny_world
+from retrieval.sources import Source
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings(steps=1, batch=4)
 MODEL = ModelSettings(tuning="full", temperature=0.05)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.idefics(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
-    folder = tmp_path_factory.mktemp("data")
-    return [open_source(tiny_world.published(folder / "out", tiny_world.cirr(folder / "cirr", "train")))]
 
 
 def run(base: Path, sources: list[Source], out: Path) -> Path:

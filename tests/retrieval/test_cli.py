@@ -20,16 +20,6 @@ EVALUATE = ["evaluate", "--model", "{tmp}", "--dataset", "cirr", "--root", "{wor
 QUICK = ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_models.idefics(folder / "base")
-    tiny_world.cirr(folder / "cirr", "train")
-    tiny_world.cirr(folder / "cirr", "val")
-    tiny_world.published(folder / "out", folder / "cirr")
-    return folder
-
-
 def test_train_evaluate_encode_and_search_one_after_the_other(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,10 +70,7 @@ def test_writing_is_greedy_whatever_the_base_would_like(base: Path, tmp_path: Pa
 
 def test_a_base_that_lacks_weights_or_has_broken_ones_is_refused(base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, tmp_path / "base")
-    file = tmp_path / "base" / "model.safetensors"
-    weights = load_file(file)
-    gone = next(name for name in sorted(weights) if "layers.0" in name)
-    save_file({n: w for n, w in weights.items() if n != gone}, file, {"format": "pt"})
+    file = tiny_models.lacking(tmp_path / "base", "layers.0")
     with pytest.raises(UsageError, match=r"its weights lack .*layers\.0"):
         CirModel(tmp_path / "base", ModelSettings(), CPU)
     file.write_bytes(b"nothing")

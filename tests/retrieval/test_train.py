@@ -24,24 +24,13 @@ from retrieval.pictures import Pictures
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
 from retrieval.sights import KeptSights
 from retrieval.sources import Source, open_source
-from tests.retrieval import tiny_models, tiny_world
+from tests.retrieval import tiny_world
 
 CPU = torch.device("cpu")
 CURVE = Path(__file__).with_name("loss_curve.jsonl")
 SETTINGS = TrainSettings(steps=6, batch=4, chunk=3, learning_rate=3e-3, save_every=2, hard_negatives=1)
 MODEL = ModelSettings(tuning="full", temperature=0.05)
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.idefics(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Source]:
-    folder = tmp_path_factory.mktemp("data")
-    return [open_source(tiny_world.published(folder / "out", tiny_world.cirr(folder / "cirr", "train")))]
 
 
 def run(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import (
@@ -52,6 +53,15 @@ def byte_tokenizer(special: list[str], end: str, template: str) -> PreTrainedTok
     )
     fast.chat_template = template
     return fast
+
+
+def lacking(folder: Path, part: str) -> Path:
+    """Take the first tensor that has `part` in its name out of a model's weights; their file."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    gone = next(name for name in sorted(weights) if part in name)
+    save_file({name: tensor for name, tensor in weights.items() if name != gone}, file, {"format": "pt"})
+    return file
 
 
 def qwen(folder: Path, seed: int = 0) -> Path:
