@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
 from typing import Final
 
@@ -34,6 +35,8 @@ NEAR, FAR = 9.0, 24.0
 """Up to NEAR of a palette color (CIE76, lit as drawn) its word fits; beyond FAR of all of them none does."""
 NEAR_MISSES: Final = 0.5
 """Share of the mixings that lead to a color only just without a word: exchanged channels reach few."""
+JUST: Final = 1.6
+"""Up to so many times FAR a color is called only just without a word."""
 ORDERS: Final = tuple(permutations(range(3)))
 
 
@@ -50,7 +53,7 @@ class Mixing:
         return (np.clip(mixed, 0, 1) * 255).round().astype(np.uint8)
 
 
-def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
+def draw_mixing(rng: np.random.Generator, color: str, domain: world.Domain) -> Mixing:
     """Channels exchanged, some turned over, a little of each in the others; never all of them turned over in
     their places. Half of the time shifted so that this color becomes one that only just has no word."""
     while True:
@@ -63,16 +66,27 @@ def draw_mixing(rng: np.random.Generator, color: str) -> Mixing:
         shift = turned.astype(np.float32) + rng.uniform(-0.08, 0.08, 3)
         gains = (gains * signs[:, None]).astype(np.float32)
         if rng.random() < NEAR_MISSES:
-            shift = _near_miss(rng) - gains @ (np.array(PALETTE[color]) / 255)
+            shift = _near_miss(rng, domain) - gains @ (np.array(PALETTE[color]) / 255)
         return Mixing(gains, shift.astype(np.float32))
 
 
-def _near_miss(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Of eight colors drawn evenly the one that is nearest to having a word; in 0..1."""
-    drawn = rng.uniform(0.02, 0.98, (8, 3))
-    away = _away((drawn * 255).astype(np.uint8), WORDS["garments"]).min(1)
-    found: NDArray[np.float64] = drawn[np.where(away > FAR, away, np.inf).argmin()]
+def _near_miss(rng: np.random.Generator, domain: world.Domain) -> NDArray[np.float64]:
+    """A color only just without a word, in 0..1. The word that it misses is drawn evenly: of all such colors few
+    are pale or dark and many are green."""
+    missed = _near_misses(domain)
+    near = missed[rng.integers(len(missed))]
+    found: NDArray[np.float64] = near[rng.integers(len(near))]
     return found
+
+
+@cache
+def _near_misses(domain: world.Domain) -> tuple[NDArray[np.float64], ...]:
+    """For each word the colors [n, 3] of an even grid that only just miss it."""
+    steps = np.linspace(0.02, 0.98, 24)
+    grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    away = _away((grid * 255).astype(np.uint8), WORDS[domain])
+    just = (away.min(1) > FAR) & (away.min(1) < JUST * FAR)
+    return tuple(grid[just & (away.argmin(1) == word)] for word in range(len(WORDS[domain])))
 
 
 def word_shown(mixing: Mixing, color: str, domain: world.Domain) -> str:
@@ -106,7 +120,7 @@ def strange_of(
             made[row] = outlined(picture)
             shown.append(dict.fromkeys(colors, NO_WORD))
         else:
-            mixing = draw_mixing(rng, colors[rng.integers(len(colors))])
+            mixing = draw_mixing(rng, colors[rng.integers(len(colors))], look.domain)
             made[row] = mixing.of(picture)
             shown.append({color: word_shown(mixing, color, look.domain) for color in colors})
     return made, shown

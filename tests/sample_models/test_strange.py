@@ -77,19 +77,22 @@ def test_a_color_that_only_garments_have_a_word_for_has_none_in_scenes() -> None
 def test_no_mixing_is_the_inverse_or_none_at_all() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
-        gains = draw_mixing(rng, "brown").gains
+        gains = draw_mixing(rng, "brown", "garments").gains
         alone = np.abs(gains).argmax(axis=1).tolist() == [0, 1, 2]
         signs = {bool(gains[i, i] > 0) for i in range(3)}
         assert not (alone and len(signs) == 1)
 
 
-def test_a_near_miss_has_no_word_and_is_near_one() -> None:
-    rng, words = np.random.default_rng(4), WORDS["garments"]
-    missed = np.stack([practice._near_miss(rng) for _ in range(200)])
-    away = practice._away((missed * 255).astype(np.uint8), words).min(axis=1)
-    assert (away > practice.FAR).all() and np.median(away) < 1.3 * practice.FAR
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_near_misses_have_no_word_and_miss_each_word_as_often(domain: world.Domain) -> None:
+    rng, words = np.random.default_rng(4), WORDS[domain]
+    missed = np.stack([practice._near_miss(rng, domain) for _ in range(50 * len(words))])
+    away = practice._away((missed * 255).astype(np.uint8), words)
+    assert (away.min(axis=1) > practice.FAR).all() and (away.min(axis=1) < practice.JUST * practice.FAR).all()
+    times = np.bincount(away.argmin(axis=1), minlength=len(words))
+    assert times.min() > 30 and times.max() < 75
     colors = [words[k % len(words)] for k in range(300)]
-    shown = [word_shown(draw_mixing(rng, color), color, "garments") for color in colors]
+    shown = [word_shown(draw_mixing(rng, color, domain), color, domain) for color in colors]
     assert sum(each == NO_WORD for each in shown) > 200
 
 
