@@ -71,8 +71,8 @@ def draw_mixing(rng: np.random.Generator, color: str, domain: world.Domain) -> M
 
 
 def _near_miss(rng: np.random.Generator, domain: world.Domain) -> NDArray[np.float64]:
-    """A color only just without a word, in 0..1. The word that it misses is drawn evenly: of all such colors few
-    are pale or dark and many are green."""
+    """A color only just without a word, in 0..1. The word that it misses is drawn evenly: few of all such
+    colors are pale or dark and many are green."""
     missed = _near_misses(domain)
     near = missed[rng.integers(len(missed))]
     found: NDArray[np.float64] = near[rng.integers(len(near))]
