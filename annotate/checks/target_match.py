@@ -19,7 +19,8 @@ from annotate.teacher.request import Ask
 
 
 async def target_match(ask: Ask, evidence: Evidence) -> Findings:
-    """`p_match` of the whole conclusion, `p_edits` the least over the edits, `kept_share` of the kept claims.
+    """`p_match` of the whole conclusion, `p_edits` the least over the edits, `kept_share` of the kept claims,
+    if there are two or more.
 
     `claim_match` is parallel to the conclusion's claims: of the narrowest question that held the claim, an
     edit's claim that of the whole. Raises whatever `ask` raises.
@@ -32,8 +33,8 @@ async def target_match(ask: Ask, evidence: Evidence) -> Findings:
     )
     match = [whole] * len(claims)
     kept = kept_claims(evidence.chain)
-    share = 1.0
-    if whole < SURE and kept:
+    share = 1.0  # one claim alone may be what changed unmentioned: it proves nothing
+    if whole < SURE and len(kept) > 1:
         share, found = await _share(ask, evidence, kept)
         for place, p in zip(kept, found, strict=True):
             match[place] = p

@@ -37,6 +37,25 @@ def states(claim: str, value: str) -> bool:
     return bool(wanted) and wanted <= said and (said & NEGATIONS) == (wanted & NEGATIONS)
 
 
+def content(text: str) -> frozenset[str]:
+    """The words of a text that say something: no fillers, no negations."""
+    return words(text) - FILLERS - NEGATIONS
+
+
+def denies(claim: str, other: str) -> bool:
+    """Whether a claim says that what another states is not there: of "black belt" "no belt" or "beltless"."""
+    if words(other) & NEGATIONS:
+        return False
+    if words(claim) & NEGATIONS:
+        return bool(content(claim)) and content(claim) <= words(other)
+    bare = {word.removesuffix("less") for word in words(claim) if word.endswith("less")}
+    return any(
+        len(stem) > 2 and word.startswith(stem) and not word.endswith("less")
+        for stem in bare
+        for word in words(other)
+    )
+
+
 def overridden(edit: Edit, caption: Sequence[str]) -> tuple[str, ...]:
     """The caption's claims that state the edit's `from`; of several those that name the aspect as well.
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from annotate.checks.words import content
 from sample import world
 from sample.claim_words import reworded
 from sample.prove.cases import Case, lookalike, right_chain
@@ -100,6 +101,25 @@ def conclusion_vague(case: Case, rng: random.Random) -> Case | None:
     return _with(case, conclusion=ConclusionAnswer(claims=(rng.choice(kept),)))
 
 
+def conclusion_bare(case: Case, rng: random.Random) -> Case | None:
+    """The conclusion states the edits and nothing that is kept, which was most of its words."""
+    before, claims = set(case.chain.caption.claims), case.chain.conclusion.claims
+    new = tuple(claim for claim in claims if claim not in before)
+    if not new or 5 * len(content(" ".join(new))) >= 2 * len(content(" ".join(claims))):
+        return None
+    return _with(case, conclusion=ConclusionAnswer(claims=new))
+
+
+def conclusion_denied(case: Case, rng: random.Random) -> Case | None:
+    """One claim of the conclusion is denied by another."""
+    claims = list(case.chain.conclusion.claims)
+    place = rng.randrange(len(claims))
+    if claims[place].startswith("no "):
+        return None
+    claims.insert(rng.randrange(len(claims) + 1), f"no {claims[place].removeprefix('a ')}")
+    return _with(case, conclusion=ConclusionAnswer(claims=tuple(claims)))
+
+
 def detail_leaked(case: Case, rng: random.Random) -> Case | None:
     """A claim that only the target tells, half of the time in other words than the caption's."""
     changed = world.draw_unmentioned(rng, case.reference, case.edits, n=1)
@@ -119,9 +139,12 @@ def detail_leaked(case: Case, rng: random.Random) -> Case | None:
 
 
 def text_looped(case: Case, rng: random.Random) -> Case | None:
-    """A claim said over and over."""
-    claims = case.chain.conclusion.claims
-    return _with(case, conclusion=ConclusionAnswer(claims=(*claims, *(rng.choice(claims),) * 3)))
+    """A claim said over and over, or its last word."""
+    claims = list(case.chain.conclusion.claims)
+    place = rng.randrange(len(claims))
+    last = f" {claims[place].split()[-1]}"
+    claims[place : place + 1] = [claims[place]] * 4 if rng.random() < 0.5 else [claims[place] + 3 * last]
+    return _with(case, conclusion=ConclusionAnswer(claims=tuple(claims)))
 
 
 def text_cut(case: Case, rng: random.Random) -> Case | None:
@@ -136,10 +159,17 @@ def text_cut(case: Case, rng: random.Random) -> Case | None:
 
 
 def meta_words(case: Case, rng: random.Random) -> Case | None:
-    """The conclusion talks about pictures."""
+    """The conclusion talks about pictures, in words that `form` knows."""
     claims = list(case.chain.conclusion.claims)
     place = rng.randrange(len(claims))
-    word = rng.choice(("as in the target image", "like in the first picture", "unlike the reference image"))
+    word = rng.choice(
+        (
+            "as in the target image",
+            "like in the first picture",
+            "unlike the reference image",
+            "as in B00A1XY.jpg",
+        )
+    )
     claims[place] = f"{claims[place]} {word}"
     return _with(case, conclusion=ConclusionAnswer(claims=tuple(claims)))
 
@@ -179,6 +209,8 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         caption_falsified,
         conclusion_unedited,
         conclusion_vague,
+        conclusion_bare,
+        conclusion_denied,
         detail_leaked,
         text_looped,
         text_cut,

@@ -24,6 +24,7 @@ from tests.checks.oracle import (
     REFERENCE,
     SLEEVES,
     TARGET,
+    WRITER,
     Oracle,
     evidence,
 )
@@ -89,6 +90,15 @@ def test_the_least_of_several_edits_counts() -> None:
     assert found["p_edits"] == pytest.approx(0.01)
 
 
+def test_one_kept_claim_that_changed_unmentioned_rejects_nothing() -> None:
+    short = evidence(
+        caption=("red dress", "long sleeves"), kept=("color",), conclusion=("red dress", "sleeveless")
+    )
+    oracle = Oracle(shown={REFERENCE: CAPTION, TARGET: ("blue dress", "sleeveless")})
+    found = asyncio.run(target_match(oracle.ask, short))
+    assert (found["p_match"], found["p_edits"], found["kept_share"]) == pytest.approx((0.01, 0.99, 1.0))
+
+
 def test_claims_that_follow_as_strings_are_not_asked_whether_they_leak() -> None:
     oracle = Oracle()
     found = asyncio.run(leakage(oracle.ask, EVIDENCE))
@@ -108,6 +118,23 @@ def test_what_only_the_target_tells_is_a_leak() -> None:
     assert found["no_leak"] == pytest.approx(1 - 0.99 * 0.99)
     assert found["claim_leak"] == pytest.approx((0.0,) * len(CONCLUSION) + (0.99 * 0.99,))
     assert found["p_settled"] == pytest.approx(0.01)
+
+
+def test_a_writer_that_sees_the_target_may_have_its_edits_from_there() -> None:
+    teal = {
+        "edits": (Edit(aspect="color", from_="red dress", to="teal dress"),),
+        "kept": ("pattern", "sleeves", "neckline", "waist"),
+        "conclusion": ("teal dress", *CAPTION[1:]),
+        "rationale": "change color to teal dress, keep the rest",
+    }
+    blind = replace(evidence(**teal), modification="in a different color")
+    oracle = Oracle(shown={REFERENCE: CAPTION, TARGET: blind.chain.conclusion.claims}, settled=CAPTION)
+    assert asyncio.run(leakage(oracle.ask, blind))["leak_claims"] == () and not oracle.asked
+    seeing = replace(blind, writer=replace(WRITER, sees_target=True))
+    assert asyncio.run(leakage(oracle.ask, seeing))["leak_claims"] == ("teal dress",)
+    oracle.asked.clear()
+    told = replace(seeing, modification="a teal one")
+    assert asyncio.run(leakage(oracle.ask, told))["leak_claims"] == () and not oracle.asked
 
 
 def test_an_invention_is_unsettled_but_no_leak() -> None:

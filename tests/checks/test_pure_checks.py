@@ -10,6 +10,7 @@ import pytest
 from annotate.checks.coherence import carried, coherence, coherent
 from annotate.checks.duplicates import with_notes
 from annotate.checks.form import findings, form
+from annotate.checks.words import denies
 from schemas.answers import Edit
 from tests.checks.oracle import CAPTION, CONCLUSION, EVIDENCE, SLEEVES, Oracle, chain, evidence
 from tests.shards.world import triplet
@@ -70,6 +71,10 @@ def test_a_right_chain_is_coherent_and_wholly_carried_over() -> None:
         {"kept": ("color", "sleeves")},
         {"edits": (SLEEVES, BELT)},
         {"edits": (Edit(aspect="waist", from_="no belt", to="none"),)},
+        {"conclusion": (*CONCLUSION, "without a v neck")},
+        {"edits": (SLEEVES, BELT), "kept": (), "conclusion": (*CONCLUSION[:-1], "belt", "beltless")},
+        {"conclusion": ("sleeveless",)},
+        {"conclusion": ("sleeveless", "plain")},
     ],
     ids=[
         "from not in caption",
@@ -79,6 +84,10 @@ def test_a_right_chain_is_coherent_and_wholly_carried_over() -> None:
         "kept too",
         "one missing",
         "not gone",
+        "denied",
+        "denied in a word",
+        "only the edit",
+        "hardly more",
     ],
 )
 def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, Any]) -> None:
@@ -99,6 +108,29 @@ def test_a_removal_may_be_said(claim: str, gone: float) -> None:
     assert (
         coherent(chain(caption=("a dog", "red collar"), edits=(off,), kept=(), conclusion=(claim,))) == gone
     )
+
+
+@pytest.mark.parametrize(
+    ("claim", "other", "denied"),
+    [
+        ("no belt", "black belt", True),
+        ("it is without a belt", "belt", True),
+        ("sleeveless", "short sleeves", True),
+        ("no belt", "no belt", False),
+        ("no black belt", "red belt", False),
+        ("no belt", "beltless", False),
+        ("sleeveless", "no sleeves", False),
+        ("not", "belt", False),
+        ("less", "lesser spot", False),
+    ],
+)
+def test_what_denies_a_claim(claim: str, other: str, denied: bool) -> None:
+    assert denies(claim, other) is denied
+
+
+def test_a_conclusion_in_one_sentence_says_as_much_as_in_claims() -> None:
+    said = ("a plain red dress that is sleeveless and has a v neck and no belt",)
+    assert coherent(chain(conclusion=said)) == 1.0
 
 
 def test_the_same_words_about_several_things_are_no_loop() -> None:
