@@ -83,6 +83,11 @@ def photographs(folder: Path) -> Treat:
     return crop
 
 
+RENDERED: Mapping[str, Treat] = {"noise": noise, "inverted": inverted, "drawn": drawn}
+PHOTOGRAPHS = "photographs"
+KINDS = (*RENDERED, PHOTOGRAPHS)
+
+
 def replace_pictures(folder: Path, treat: Treat, seed: int) -> int:
     """Treat every picture below the folder in its place; how many. Raises `InputError` for none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
@@ -160,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     flags.add_argument("--dataset", choices=("cirr", "fashioniq"), default="cirr")
     flags.add_argument("--photographs", type=Path, help="folder of photographs; without it they are left out")
+    flags.add_argument("--kinds", nargs="+", choices=KINDS, help="[all of them]")
     flags.add_argument("--triplets", type=int, default=500, help="of each kind")
     flags.add_argument("--seed", type=int, default=31)
     flags.add_argument("--teacher-url", help="a server that runs [the sample's teacher in vLLM]")
@@ -177,13 +183,15 @@ def _measure(given: argparse.Namespace) -> int:
     work: Path = given.work.absolute()
     if work.exists() and not (work.is_dir() and not any(work.iterdir())):
         raise UsageError(f"--work {given.work} is not an empty folder: remove it, or give another")
-    kinds: dict[str, Treat] = {"noise": noise, "inverted": inverted, "drawn": drawn}
+    kinds = dict(RENDERED)
     if given.photographs is not None:
-        kinds["photographs"] = photographs(given.photographs)
+        kinds[PHOTOGRAPHS] = photographs(given.photographs)
+    if given.kinds and PHOTOGRAPHS in given.kinds and given.photographs is None:
+        raise UsageError("--kinds photographs: give their folder with --photographs")
     server: dict[str, object] = {"teacher_url": given.teacher_url} if given.teacher_url else {}
     wrong = []
-    for name, treat in kinds.items():
-        count = wrongly_accepted(given.dataset, name, treat, given.triplets, given.seed, work, server)
+    for name in given.kinds or kinds:
+        count = wrongly_accepted(given.dataset, name, kinds[name], given.triplets, given.seed, work, server)
         if count > given.most * given.triplets:
             wrong.append(f"{name}: {count} of {given.triplets} rows wrongly accepted")
     return verdict("foreign pictures", wrong)

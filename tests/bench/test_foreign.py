@@ -44,6 +44,11 @@ def test_a_folder_that_holds_something_is_left_alone(
     assert capsys.readouterr().err.count("is not an empty folder") == 2 and (tmp_path / "mine").exists()
 
 
+def test_photographs_need_their_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--work", str(tmp_path), "--kinds", "noise", "photographs"]) == 2
+    assert "give their folder with --photographs" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no \.jpg or \.png"):
         photographs(tmp_path)
