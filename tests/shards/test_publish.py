@@ -18,7 +18,7 @@ from annotate.checks.form import FORM
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
 from annotate.report import final_screen, pick_examples, write_report
-from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
 from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
@@ -219,7 +219,8 @@ def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
 def test_a_selection_without_thresholds_gives_what_annotate_gave(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    made = annotate(tmp_path, mixed(), **settings)
+    in_order = checked_thresholds(settings["thresholds"])  # as annotate brings them
+    made = annotate(tmp_path, mixed(), **{**settings, "thresholds": in_order})
     out = tmp_path / "out"
     before = contents(out)
     assert rejudge(out, {}) == made
