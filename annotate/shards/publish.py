@@ -171,16 +171,20 @@ def run_thresholds(manifest: Manifest) -> dict[str, float]:
 def published_parts(out: Path, manifest: Manifest, *folders: str) -> list[Path]:
     """The Parquet files of these folders, in order. Raises `OutputError` naming one that is not the
     manifest's: of another digest, missing, or unknown to it."""
-    found = [path for folder in folders for path in parts(out, folder)]
+    found = [path for folder in folders for path in parts(out, folder) if path.is_file()]
     named = {name for name in manifest.files if name.split("/")[0] in folders}
     cure = "put the run's own file back, or run annotate again (answers are kept)"
     for name in sorted(named - {str(path.relative_to(out)) for path in found}):
-        raise OutputError(f"{out / name} is missing, and manifest.json names it; {cure}")
+        raise OutputError(f"{out / name} is missing or no file, and manifest.json names it; {cure}")
     for path in found:
         facts = manifest.files.get(str(path.relative_to(out)))
         if facts is None:
             raise OutputError(f"{path} is no file of this run: manifest.json does not name it; remove it")
-        if _sha256(path) != facts.sha256:
+        try:
+            digest = _sha256(path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be read ({error.strerror or error}); {cure}") from error
+        if digest != facts.sha256:
             raise OutputError(f"{path} was changed: its sha256 is not the one in manifest.json; {cure}")
     return found
 
