@@ -204,15 +204,19 @@ def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
     assert all(row.reasons == () for row in read_rows(parts(out, "train")))
 
 
+def defaults_and(**given: float) -> dict[str, float]:
+    return {**DEFAULT_THRESHOLDS, **given}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"checks": (FORM,), "thresholds": {"form": 1.0}},
         {"checks": (FORM,), "thresholds": {"form": 1.0}, "early_stop": True},
-        {"thresholds": {**DEFAULT_THRESHOLDS, "p_covers": 0.03}, "early_stop": True},
-        {"thresholds": {**DEFAULT_THRESHOLDS, "p_match": 0.995}, "early_stop": True},
-        {"checks": CHECKS, "thresholds": {**DEFAULT_THRESHOLDS, "margin": 0.6}},
-        {"thresholds": {**DEFAULT_THRESHOLDS, "p_covers": 0.999}, "early_stop": True, "chances": 1},
+        {"thresholds": defaults_and(p_covers=0.03), "early_stop": True},
+        {"thresholds": defaults_and(p_match=0.995), "early_stop": True},
+        {"checks": CHECKS, "thresholds": defaults_and(margin=0.6)},
+        {"thresholds": defaults_and(p_covers=0.999), "early_stop": True, "chances": 1},
         {"thresholds": {"p_edits": 0.5}},
     ],
 )
