@@ -18,11 +18,11 @@ def query(reference: str, target: str) -> dict[str, object]:
 
 
 def evaluated_elsewhere(make_root: MakeRoot) -> Path:
-    """B02 is a target of shirt in FashionIQ's val, B03 only in the gallery of toptee."""
+    """In FashionIQ's val B02 is only a target of shirt, B03 only in the gallery of toptee."""
     root = make_root("fashioniq")
     for category, records, gallery in (
         ("dress", [query("V0", "V1")], ["V0", "V1"]),
-        ("shirt", [query("V2", "B02")], ["V2", "B02"]),
+        ("shirt", [query("V2", "B02")], ["V2"]),
         ("toptee", [query("V3", "V4")], ["V3", "V4", "B03"]),
     ):
         (root / f"captions/cap.{category}.val.json").write_text(json.dumps(records))
