@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from annotate.files import write_atomic
-from annotate.report.chain import cost_words, precision_words
+from annotate.report.chain import cost_words, precision_words, saw_target_words, unchecked_words
 from annotate.selection import QUARANTINES, REASONS, REJECTIONS
 from annotate.tables import ROW_SCHEMA
 from annotate.text import markdown_cell, plain
@@ -59,7 +59,7 @@ three folders:
 ## How it was made
 
 * Teacher: `{teacher}`; prompts: version `{prompts}`; images: recipe `{recipe}`.
-* The writer {saw} the target; the verifier did.
+* The writer {saw}; the verifier did.
 * Thresholds: {thresholds}.
 * Checks: {checks}.
 * Precision of the accepted rows: {precision}.
@@ -67,6 +67,10 @@ three folders:
 ## Why rows were left out
 
 {reasons}
+
+## Contamination
+
+{contamination}
 
 ## Columns
 
@@ -96,11 +100,15 @@ def dataset_card(manifest: Manifest) -> str:
         teacher=plain(manifest.teacher).replace("`", "'"),
         prompts=manifest.prompt_version[:16],
         recipe=manifest.image_recipe,
-        saw="SAW" if manifest.teacher_sees_target else "did not see",
+        saw="SAW the target"
+        if manifest.teacher_sees_target
+        else f"did not see the target{_save_for(manifest)}",
         thresholds=", ".join(f"{score} >= {least:g}" for score, least in manifest.thresholds.items()),
-        checks=", ".join(manifest.checks) + (f"; {cost}" if (cost := cost_words(manifest)) else ""),
+        checks="; ".join(filter(None, (", ".join(manifest.checks), cost_words(manifest))))
+        + (f". **{never}**" if (never := unchecked_words(manifest)) else ""),
         precision=markdown_cell(precision_words(manifest)),
         reasons=_reason_counts(manifest),
+        contamination=_contamination(manifest),
         columns=columns_table(),
         licence=_licence(manifest, name),
     )
@@ -175,6 +183,9 @@ def _warnings(manifest: Manifest) -> list[str]:
             "> follows from neither reference nor modification; a retriever trained on them learns to guess.",
             "",
         ]
+    if guided := saw_target_words(manifest):
+        marked = guided.replace("teacher_sees_target", "`teacher_sees_target`")
+        lines += [f"> **WARNING: LEAKAGE.** {marked}.", ""]
     if manifest.source == "sample":
         lines += [
             "> Rendered sample data, made to try the pipeline. It is not the data set whose layout it has.",
@@ -190,6 +201,26 @@ def _reason_counts(manifest: Manifest) -> str:
         return "No row was."
     rows = [f"| `{code}` | {count} | {REASONS.get(code, '')} |" for code, count in manifest.reasons.items()]
     return "\n".join(["| Reason | Rows | Meaning |", "|---|---:|---|", *rows])
+
+
+def _save_for(manifest: Manifest) -> str:
+    rows = sum(manifest.saw_target.values())
+    return f", save for {rows:,} rows of second chances (`teacher_sees_target`)" if rows else ""
+
+
+def _contamination(manifest: Manifest) -> str:
+    """Rows whose images evaluated splits have, too."""
+    if not manifest.contamination:
+        return "No row's image is known to be one of another split that is evaluated (queries and gallery)."
+    rows = [
+        f"| `{note}` | {found.get('accepted', 0)} | {sum(found.values())} |"
+        for note, found in manifest.contamination.items()
+    ]
+    words = (
+        "Rows whose reference or target is also an image of a split that is evaluated, among its queries or\n"
+        "in its gallery. Reported in `notes`, never rejected: published numbers train on such rows.\n"
+    )
+    return "\n".join([words, "| Note | Accepted rows | All rows |", "|---|---:|---:|", *rows])
 
 
 def _type_words(field: pa.Field) -> str:

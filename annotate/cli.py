@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument(
         "--thresholds",
         default="",
-        help="score=least, comma-separated, e.g. p_edits=0.9; the others have their defaults [docs/trust.md]",
+        help="score=least, comma-separated, e.g. p_edits=0.9; the others are the run's [docs/trust.md]",
     )
     select.add_argument("--precision", type=float, help="use thresholds that were calibrated to keep it")
     select.add_argument("--calibration", type=usable_path, help="thresholds.json to use [that of OUT]")

@@ -10,10 +10,10 @@ from annotate.checks.duplicates import with_notes
 from annotate.datasets import (
     annotation_digest,
     check_missing,
+    evaluated_images,
     find_images,
     load_aspects,
     load_triplets,
-    other_splits,
 )
 from annotate.datasets.layouts import FoundImages
 from annotate.errors import OutputError
@@ -46,7 +46,8 @@ def prepare(configuration: Configuration) -> Prepared:
     checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
     thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
     where = (settings.dataset, settings.split, settings.root, settings.category)
-    triplets = with_notes(load_triplets(*where), other_splits(*where))
+    elsewhere = evaluated_images(settings.dataset, settings.split, settings.root)
+    triplets = with_notes(load_triplets(*where), elsewhere)
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
     plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
     names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)

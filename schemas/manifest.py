@@ -70,7 +70,10 @@ class Writing(BaseModel):
 class Manifest(BaseModel):
     """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it.
 
-    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows.
+    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows; so is
+    `run_thresholds`, those that annotate judged by and a selection starts from. `unchecked` are the default
+    checks that CHECKS left out. `saw_target` and `contamination` count rows by verdict: those whose writer
+    was shown the target, and for each note of that kind (docs/dirt.md) those that have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,9 +96,13 @@ class Manifest(BaseModel):
     prompt_version: str
     writing: Writing | None = None
     thresholds: dict[str, float]
+    run_thresholds: dict[str, float] | None = None
     checks: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
     costs: dict[str, int]
     precision: Precision | None
     reasons: dict[str, int]
+    saw_target: dict[str, int] = {}
+    contamination: dict[str, dict[str, int]] = {}
     files: dict[str, PublishedFile]
     versions: dict[str, str]

@@ -11,11 +11,12 @@ from annotate.calibration.labels import agreement, append_label, read_labels
 from annotate.errors import OutputError, UsageError
 from annotate.files import write_output
 from annotate.report import rows as published
-from annotate.report.chain import chain
+from annotate.report.chain import chain, saw_target_words
 from annotate.report.pictures import Pictures, data_uri
-from annotate.shards.publish import read_manifest
+from annotate.shards.publish import published_parts, read_manifest
 from annotate.tables import parts, read_table
 from schemas.calibration import Label
+from schemas.manifest import Manifest
 from schemas.row import Row
 
 PAGE = "labelling.html"
@@ -37,12 +38,15 @@ def label(
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
     `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
-    asked about. Raises `UsageError` for an OUT without rows, a name that cannot be shown, and a file of
-    labels that were drawn from other rows.
+    asked about. That a row was written with the target shown is not told, since only accepted second chances
+    stand: how many were is in what returns. Raises `UsageError` for an OUT without rows, a name that cannot
+    be shown, and a file of labels that were drawn from other rows, `OutputError` for files that are not the
+    manifest's.
     """
     if not person.strip() or not person.isprintable():
         raise UsageError("labels need a name of printable characters; give --person NAME")
-    strata = _strata(out)
+    manifest = read_manifest(out)
+    strata = _strata(out, manifest)
     drawn = draw_rows(strata[ACCEPTED], strata[REJECTED], count, seed)
     sizes = {name: len(ids) for name, ids in strata.items() if ids}
     existing = _existing(labels_file)
@@ -65,7 +69,8 @@ def label(
                 strata=sizes,
             ),
         )
-    return progress(_existing(labels_file), len(drawn))
+    now = progress(_existing(labels_file), len(drawn))
+    return "\n".join(filter(None, (now, saw_target_words(manifest))))
 
 
 def shown(row: Row) -> str:
@@ -100,12 +105,12 @@ def progress(labels: list[Label], drawn: int) -> str:
     return "\n".join(lines) or "no labels yet"
 
 
-def _strata(out: Path) -> dict[str, list[str]]:
+def _strata(out: Path, manifest: Manifest) -> dict[str, list[str]]:
     """The ids of OUT's annotated rows by verdict."""
-    read_manifest(out)
+    published_parts(out, manifest, "annotations")  # whose rows will be shown
     strata = {
-        ACCEPTED: [n for path in parts(out, "train") for n in _ids(path)],
-        REJECTED: [n for path in parts(out, "rejected") for n in _ids(path)],
+        ACCEPTED: [n for path in published_parts(out, manifest, "train") for n in _ids(path)],
+        REJECTED: [n for path in published_parts(out, manifest, "rejected") for n in _ids(path)],
     }
     if not any(strata.values()):
         raise UsageError(f"{out} holds no annotated rows; run annotate first")

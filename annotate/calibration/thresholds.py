@@ -15,8 +15,7 @@ from annotate.checks import CHECKS, measured
 from annotate.errors import InputError, UsageError
 from annotate.files import read_regular, write_output
 from annotate.report import rows as published
-from annotate.shards.publish import read_manifest
-from annotate.tables import parts
+from annotate.shards.publish import published_parts, read_manifest
 from annotate.text import shorten
 from schemas.calibration import Calibration, Point
 from schemas.manifest import Manifest, Precision
@@ -48,8 +47,8 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
 
     Equal labels give equal thresholds, in whatever order they stand. A score counts when every row that was
     asked all checks has it (look-alikes may be unknown for some). Raises `InputError` for labels that
-    cannot be read or are of other rows, `UsageError` for a precision outside (0, 1), fewer labels than can
-    choose anything, or rows without common scores.
+    cannot be read or are of other rows, `OutputError` for files that are not the manifest's, `UsageError` for
+    a precision outside (0, 1), fewer labels than can choose anything, or rows without common scores.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
@@ -61,7 +60,8 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
         )
     labels = read_labels(labels_file)
     one_a_row = dict(sorted(merged(labels).items(), key=lambda item: _scattered(item[0])))
-    found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), list(one_a_row))}
+    files = published_parts(out, manifest, "annotations")
+    found = {row.triplet_id: row for row in published.load(files, list(one_a_row))}
     if len(found) < len(one_a_row):
         gone = next(name for name in one_a_row if name not in found)
         raise InputError(

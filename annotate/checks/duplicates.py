@@ -9,8 +9,9 @@ images that fit a conclusion as well are found by `hard_negatives` (`also_matche
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from annotate.checks.words import words
@@ -20,13 +21,17 @@ NEAR = 0.8
 """Least Jaccard share of words of two texts that ask for nearly the same."""
 
 
-def with_notes(triplets: Sequence[Triplet], others: Mapping[str, Iterable[Triplet]]) -> list[Triplet]:
-    """The same triplets in the same order, with what is found here added to `notes`. `others` are further
-    splits by name."""
-    images = {
-        split: {name for each in other for name in (each.reference, each.target) if name}
-        for split, other in others.items()
-    }
+_CONTAMINATION = re.compile(r"(reference|target)_in_\w+")
+
+
+def is_contamination(note: str) -> bool:
+    """Whether a note says that an evaluated split has the reference or target, too."""
+    return _CONTAMINATION.fullmatch(note) is not None
+
+
+def with_notes(triplets: Sequence[Triplet], images: Mapping[str, Collection[str]]) -> list[Triplet]:
+    """The same triplets in the same order, with what is found here added to `notes`. `images` are those of
+    further splits, by the split's name."""
     near = near_repeats(triplets)
     noted = []
     for triplet in triplets:

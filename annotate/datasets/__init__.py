@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from annotate.datasets import circo, cirr, fashioniq
@@ -24,12 +25,12 @@ __all__ = [
     "categories",
     "check_missing",
     "default_split",
+    "evaluated_images",
     "find_images",
     "join_captions",
     "load_aspects",
     "load_gallery",
     "load_triplets",
-    "other_splits",
     "splits",
 ]
 
@@ -42,6 +43,7 @@ class _Reader:
     annotation_files: Callable[[str, Path, str | None], list[Path]]
     load_triplets: Callable[[str, Path, str | None], list[Triplet]]
     load_gallery: Callable[[str, Path, str | None], list[str]]
+    one_gallery: bool = False
 
 
 _READERS = {
@@ -57,7 +59,13 @@ _READERS = {
         cirr.SPLITS, cirr.DEFAULT_SPLIT, (), cirr.annotation_files, cirr.load_triplets, cirr.load_gallery
     ),
     "circo": _Reader(
-        circo.SPLITS, circo.DEFAULT_SPLIT, (), circo.annotation_files, circo.load_triplets, circo.load_gallery
+        circo.SPLITS,
+        circo.DEFAULT_SPLIT,
+        (),
+        circo.annotation_files,
+        circo.load_triplets,
+        circo.load_gallery,
+        one_gallery=True,
     ),
 }
 
@@ -86,16 +94,20 @@ def load_triplets(dataset: str, split: str, root: Path, category: str | None = N
     return mark_dirt(_checked(dataset, split, category).load_triplets(split, _root(root), category))
 
 
-def other_splits(
-    dataset: str, split: str, root: Path, category: str | None = None
-) -> dict[str, list[Triplet]]:
-    """The splits that are evaluated on, other than `split`, as far as their files are there and whole."""
-    found = {}
-    for other in splits(dataset):
-        if other not in (split, "train"):
+def evaluated_images(dataset: str, split: str, root: Path) -> dict[str, frozenset[str]]:
+    """The images of the splits that are evaluated on, other than `split`: of their queries and galleries, in
+    all categories, as far as their files are there and whole. A gallery that all splits search says nothing
+    of an image and is left out (CIRCO's)."""
+    others = [other for other in splits(dataset) if other not in (split, "train")]
+    found: dict[str, set[str]] = {other: set() for other in others}
+    for other, category in product(others, categories(dataset) or (None,)):
+        with suppress(InputError):
+            queries = load_triplets(dataset, other, root, category)
+            found[other].update(name for each in queries for name in (each.reference, each.target) if name)
+        if not _reader(dataset).one_gallery:
             with suppress(InputError):
-                found[other] = load_triplets(dataset, other, root, category)
-    return found
+                found[other].update(load_gallery(dataset, other, root, category))
+    return {other: frozenset(images) for other, images in found.items()}
 
 
 def load_gallery(dataset: str, split: str, root: Path, category: str | None = None) -> list[str]:

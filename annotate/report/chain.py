@@ -88,6 +88,35 @@ def left_out_words(manifest: Manifest) -> str:
     return f"{rows:,} rows{several}: " + ", ".join(f"{code} {count:,}" for code, count in named)
 
 
+def unchecked_words(manifest: Manifest) -> str:
+    """Which default checks never ran; "" where all did."""
+    if not manifest.unchecked:
+        return ""
+    return f"{', '.join(manifest.unchecked)} never ran (CHECKS): no row was rejected for what they detect"
+
+
+def saw_target_words(manifest: Manifest) -> str:
+    """How many rows were written with the target shown, where others were not; "" for none."""
+    if manifest.teacher_sees_target or not manifest.saw_target:
+        return ""
+    shown, counts = manifest.saw_target, manifest.counts
+    rejected = (
+        f" and {shown['rejected']:,} of {counts.rejected:,} rejected ones" if shown.get("rejected") else ""
+    )
+    return (
+        f"{shown.get('accepted', 0):,} of {counts.accepted:,} accepted rows{rejected} were written with the "
+        "target shown (GUIDED=1): of another kind than blind rows, marked by teacher_sees_target"
+    )
+
+
+def contamination_words(manifest: Manifest) -> str:
+    """How many rows have an image that an evaluated split has, too, by note."""
+    return ", ".join(
+        f"{note}: {rows.get('accepted', 0):,} accepted rows of {sum(rows.values()):,}"
+        for note, rows in manifest.contamination.items()
+    )
+
+
 def precision_words(manifest: Manifest) -> str:
     """The estimated precision with its interval and how it was obtained; that there is none."""
     precision = manifest.precision

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from annotate.files import write_output
 from annotate.report import rows
+from annotate.report.chain import contamination_words, saw_target_words, unchecked_words
 from annotate.report.histogram import HEIGHT, WIDTH, Histogram, histogram
 from annotate.report.pictures import Pictures, data_uri
 from annotate.selection import REASONS
@@ -70,6 +71,9 @@ def render(
         .render(
             manifest=manifest,
             counts=manifest.counts,
+            guided=saw_target_words(manifest),
+            unchecked=unchecked_words(manifest),
+            contamination=contamination_words(manifest),
             share=_shares(manifest),
             styles=Markup(styles),  # our own file
             style_digest=base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode("ascii"),

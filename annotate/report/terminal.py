@@ -16,7 +16,9 @@ from annotate.report.chain import (
     left_out_words,
     precision_words,
     reason_lines,
+    saw_target_words,
     threshold_words,
+    unchecked_words,
 )
 from annotate.selection import REASONS
 from annotate.text import plain
@@ -95,12 +97,16 @@ def _head(manifest: Manifest, width: int) -> list[str]:
     if manifest.reasons:
         lines += labelled("left out", left_out_words(manifest), width, 2)
     lines += labelled("thresholds", threshold_words(manifest), width, 2)
+    if unchecked := unchecked_words(manifest):
+        lines += labelled("NOT CHECKED", unchecked, width, 2)
     if cost := cost_words(manifest):
         lines += labelled("cost", cost, width, 2)
     if manifest.precision is not None:
         lines += labelled("precision", precision_words(manifest), width, 2)
     if manifest.teacher_sees_target:
         lines += labelled("LEAKAGE", "the writer was shown the target; every row is marked", width)
+    if guided := saw_target_words(manifest):
+        lines += labelled("LEAKAGE", guided, width, 2)
     missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
     if manifest.status != "complete":
         lines += labelled(

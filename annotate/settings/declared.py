@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from annotate.checks import CHECKS
 from annotate.settings import values
 from annotate.settings.values import Given, Source, Value
 from schemas.triplet import DATASETS
@@ -90,7 +91,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("reasoning_tokens", values.whole(16, 8192, 768), "answers", "longest reasoning answer", 768),
     Setting("conclusion_tokens", values.whole(16, 8192, 512), "answers", "longest conclusion answer", 512),
     Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [docs/trust.md]", ()),
-    Setting("checks", values.names, "verdicts", "only these checks, comma-separated [docs/trust.md]", ()),
+    Setting(
+        "checks",
+        values.names(*(check.name for check in CHECKS)),
+        "verdicts",
+        "only these checks, comma-separated [docs/trust.md]",
+        (),
+    ),
     Setting(
         "chances", values.whole(0, 9, 2), "verdicts", "times that a rejected row may be written again", 0
     ),

@@ -24,6 +24,10 @@ def complete(given: Mapping[str, Resolved], environment: Mapping[str, str]) -> d
     _dataset(found)
     _folders(found)
     _teacher(found, given)
+    if found["guided"].value and not found["chances"].value:
+        raise UsageError(
+            "GUIDED=1 guides second chances and CHANCES gives none; give CHANCES=1, or leave GUIDED out"
+        )
     return found
 
 

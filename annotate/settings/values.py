@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from annotate.errors import UsageError
 from annotate.files import usable_path
 from annotate.images import parse_recipe
-from annotate.text import plain
+from annotate.text import did_you_mean, plain
 
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[tuple[str, float], ...] | None
 Source = Literal["flag", "environment", "file", "default"]
@@ -202,15 +202,22 @@ def recipe(given: Given) -> str:
         raise UsageError(f"{given.written}: {error}") from None
 
 
-def names(given: Given) -> tuple[str, ...]:
-    """Comma-separated names, each once."""
-    parts = tuple(part.strip() for part in given.text.split(",") if part.strip())
-    wrong = [part for part in parts if not _NAME.fullmatch(part)]
-    if wrong or len(set(parts)) < len(parts) or not parts:
-        raise UsageError(
-            f"{given.written} is no list of different names; give e.g. {given.spell('target_match')}"
-        )
-    return parts
+def names(*known: str) -> Callable[[Given], tuple[str, ...]]:
+    """Parser of comma-separated names out of `known`, each once."""
+    advice = f"give some of {', '.join(known)}, or leave it out"
+
+    def parse(given: Given) -> tuple[str, ...]:
+        parts = tuple(part.strip() for part in given.text.split(",") if part.strip())
+        for part in parts:
+            if part not in known:
+                near = did_you_mean(part.lower(), known)
+                hint = f" ({near})" if near else ""
+                raise UsageError(f"{given.written}: {plain(part, 40)!r} is unknown{hint}; {advice}")
+        if len(set(parts)) < len(parts) or not parts:
+            raise UsageError(f"{given.written} is no list of different names; {advice}")
+        return parts
+
+    return parse
 
 
 def words(given: Given) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from annotate.card import dataset_card
+from annotate.checks import CHECKS, left_out, measured
+from annotate.checks.duplicates import is_contamination
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
 from annotate.files import read_regular, write_atomic
@@ -95,10 +97,14 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         prompt_version=prompt_version(dict(origin.writer.prompts)),
         writing=origin.writing,
         thresholds=dict(origin.thresholds),
+        run_thresholds=dict(origin.thresholds),
         checks=origin.checks,
+        unchecked=left_out(origin.checks),
         costs=_costs(origin),
         precision=None,
         reasons=_reasons(index),
+        saw_target=_saw_target(index),
+        contamination=_contamination(index),
         files={},
         versions=_versions(),
     )
@@ -107,27 +113,18 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
 
 def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | None = None) -> Manifest:
     """Derive all verdicts of a published OUT anew from its stored scores, and publish again; no teacher,
-    seconds. Scores without a given threshold have their default one; with `precision`, which says what the
-    thresholds were chosen for, none.
+    seconds. Scores without a given threshold have the one that annotate judged by, so that none given gives
+    its verdicts back; with `precision`, which says what the thresholds were chosen for, none.
 
     Raises `UsageError` for thresholds that cannot be used, `OutputError` for an OUT without a whole manifest
-    or without all the rows that it counts.
+    or whose files are not the manifest's.
     """
     manifest = read_manifest(out)
-    sources = [*parts(out, "annotations"), *parts(out, "quarantine")]
-    counts = manifest.counts
-    expected = counts.accepted + counts.rejected + counts.quarantined
-    stored = sum(read_table(path, ["triplet_id"]).num_rows for path in sources)
-    if stored != expected:
-        raise OutputError(
-            f"{out}: annotations/ and quarantine/ hold {stored:,} rows where manifest.json counts "
-            f"{expected:,}; put the missing files back, or run annotate again (answers are kept)"
-        )
-    there = _measured(sources)
-    # Where nothing was scored, every row is quarantined: the thresholds stay what they were.
-    base = (defaults_for(there) or manifest.thresholds) if precision is None else {}
+    sources = published_parts(out, manifest, "annotations", "quarantine")
+    base = run_thresholds(manifest) if precision is None else {}
     wanted = checked_thresholds({**base, **thresholds})
-    unmeasured = [name for name in wanted if name not in there]
+    there = _measured(sources)
+    unmeasured = [name for name in thresholds if name not in there]
     if unmeasured and manifest.counts.accepted + manifest.counts.rejected:
         raise UsageError(
             f"{out} has no score {unmeasured[0]} to judge by; run `annotate run` with its check first"
@@ -139,9 +136,12 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
     index = _index(sources, judged)
     changes = {
         "thresholds": wanted,
+        "unchecked": left_out(manifest.checks),
         "precision": precision,
         "counts": _counts(index, manifest.counts.input),
         "reasons": _reasons(index),
+        "saw_target": _saw_target(index),
+        "contamination": _contamination(index),
         "versions": _versions(),
     }
     return _publish(sources, index, out, manifest.model_copy(update=changes), judged)
@@ -158,6 +158,35 @@ def read_manifest(out: Path) -> Manifest:
         ) from error
     except (OSError, ValidationError) as error:
         raise OutputError(f"{path} cannot be read; run annotate again") from error
+
+
+def run_thresholds(manifest: Manifest) -> dict[str, float]:
+    """The thresholds that annotate judged by; in an OUT of an earlier version, which did not note them, the
+    default ones of the checks that ran, be it that no row got as far as some of them."""
+    if manifest.run_thresholds is not None:
+        return manifest.run_thresholds
+    return defaults_for(measured(check for check in CHECKS if check.name in manifest.checks))
+
+
+def published_parts(out: Path, manifest: Manifest, *folders: str) -> list[Path]:
+    """The Parquet files of these folders, in order. Raises `OutputError` naming one that is not the
+    manifest's: of another digest, missing, or unknown to it."""
+    found = [path for folder in folders for path in parts(out, folder) if path.is_file()]
+    named = {name for name in manifest.files if name.split("/")[0] in folders}
+    cure = "put the run's own file back, or run annotate again (answers are kept)"
+    for name in sorted(named - {str(path.relative_to(out)) for path in found}):
+        raise OutputError(f"{out / name} is missing or no file, and manifest.json names it; {cure}")
+    for path in found:
+        facts = manifest.files.get(str(path.relative_to(out)))
+        if facts is None:
+            raise OutputError(f"{path} is no file of this run: manifest.json does not name it; remove it")
+        try:
+            digest = _sha256(path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be read ({error.strerror or error}); {cure}") from error
+        if digest != facts.sha256:
+            raise OutputError(f"{path} was changed: its sha256 is not the one in manifest.json; {cure}")
+    return found
 
 
 def _publish(
@@ -199,8 +228,9 @@ def _measured(sources: Sequence[Path]) -> list[str]:
 
 
 def _index(sources: Sequence[Path], change: Change = _unchanged) -> pa.Table:
-    """triplet_id, verdict and reasons of all rows. Raises `OutputError` when a triplet has two rows."""
-    columns = ["triplet_id", "verdict", "reasons"]
+    """Ids, verdicts and what else the manifest counts, of all rows. Raises `OutputError` when a triplet has
+    two rows."""
+    columns = ["triplet_id", "verdict", "reasons", "teacher_sees_target", "notes"]
     tables = [change(read_table(path, [*columns, *REASON_OF_SCORE])).select(columns) for path in sources]
     index = pa.concat_tables([ROW_SCHEMA.empty_table().select(columns), *tables])
     twice = index.num_rows - pc.count_distinct(index["triplet_id"]).as_py()
@@ -217,6 +247,20 @@ def _counts(index: pa.Table, expected: int) -> Counts:
         rejected=verdicts["rejected"],
         quarantined=verdicts["quarantined"],
     )
+
+
+def _saw_target(index: pa.Table) -> dict[str, int]:
+    """Rows by verdict whose writer was shown the target."""
+    return dict(sorted(Counter(index.filter(index["teacher_sees_target"])["verdict"].to_pylist()).items()))
+
+
+def _contamination(index: pa.Table) -> dict[str, dict[str, int]]:
+    """Rows by verdict of every note that says that an evaluated split has the row's image, too."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for judged, notes in zip(index["verdict"].to_pylist(), index["notes"].to_pylist(), strict=True):
+        for note in filter(is_contamination, notes):
+            found[note][judged] += 1
+    return {note: dict(sorted(rows.items())) for note, rows in sorted(found.items())}
 
 
 def _reasons(index: pa.Table) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 from annotate.calibration.draw import draw_rows
 from annotate.calibration.label import PAGE, label, page, shown
 from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
-from annotate.errors import InputError, UsageError
+from annotate.calibration.thresholds import calibrate
+from annotate.errors import InputError, OutputError, UsageError
 from annotate.shards.publish import rejudge
+from annotate.tables import parts
 from schemas.calibration import Label
-from tests.shards.test_publish import annotate, mixed
+from tests.shards.test_publish import annotate, changed, guided_teacher, mixed
 from tests.tables.rows import make_row
 
 ACCEPTED, REJECTED = [f"a{n}" for n in range(900)], [f"r{n}" for n in range(100)]
@@ -184,6 +187,33 @@ def test_labels_of_verdicts_that_have_changed_since_are_not_continued(tmp_path: 
     with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows"):
         label(out, file, "bob", 20, 0, lambda digest: None, read)
     assert not asked
+
+
+def test_a_judge_is_not_told_which_row_was_guided_but_that_some_were(tmp_path: Path) -> None:
+    annotate(tmp_path, guided_teacher(), chances=1, guided=True)
+    out, file = tmp_path / "out", tmp_path / "labels.jsonl"
+    read, asked = answers(*"y" * 10)
+    end = label(out, file, "ada", 20, 0, lambda digest: None, read)
+    assert "1 of 10 accepted rows were written with the target shown" in end
+    assert len(asked) == 10 and not any("target shown" in text for text in asked)
+    assert "target shown" not in (out / PAGE).read_text()
+
+
+@pytest.mark.parametrize("part", ["train", "annotations"])
+def test_files_that_are_not_the_manifests_are_neither_labelled_nor_calibrated_on(
+    tmp_path: Path, part: str
+) -> None:
+    annotate(tmp_path, mixed())
+    out, file = tmp_path / "out", tmp_path / "labels.jsonl"
+    words = changed(*parts(out, part))
+    read, asked = answers("y")
+    with pytest.raises(OutputError, match=re.escape(words)):
+        label(out, file, "ada", 20, 0, lambda digest: None, read)
+    assert not asked
+    append_label(file, one("cirr/train/1", "ada", True))
+    if part == "annotations":
+        with pytest.raises(OutputError, match=re.escape(words)):
+            calibrate(out, file, 0.9)
 
 
 def of(name: str, stratum: str, sizes: dict[str, int] = SIZES) -> Label:

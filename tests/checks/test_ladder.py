@@ -98,7 +98,6 @@ def test_a_question_shared_by_two_rows_is_counted_once() -> None:
 @pytest.mark.parametrize(
     ("names", "thresholds", "words"),
     [
-        (("nonsense",), (), "unknown"),
         (("form",), ("p_match",), "leaves out"),
         (("round_trip",), (), "ENCODER_URL"),
     ],

@@ -172,7 +172,6 @@ def test_near_repeats_and_contamination_are_noted_and_nothing_else_changes() -> 
     first = triplet(1, reference="r", target="t", modifications=("make the big ball on the sand blue",))
     near = triplet(2, reference="r", target="t", modifications=("make the big ball on the sand blue now",))
     other = triplet(3, reference="r", target="u", modifications=first.modifications, notes=("stray_blanks",))
-    val = triplet(9, split="val", reference="u", target="x")
-    noted = with_notes((first, near, other), {"val": [val], "test1": []})
+    noted = with_notes((first, near, other), {"val": {"u", "x"}, "test1": ()})
     assert [each.notes for each in noted] == [(), ("near_repeat",), ("stray_blanks", "target_in_val")]
     assert [each.problem for each in noted] == [None] * 3

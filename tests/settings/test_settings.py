@@ -133,7 +133,10 @@ def test_out_of_own_data_is_kept_apart_from_the_sample(tmp_path: Path) -> None:
         ("THRESHOLDS", "p_match=.9,p_match=.8", "p_match is given twice"),
         ("THRESHOLDS", "p_match=nan", "is not score=number"),
         ("TEMPERATURE", "inf", "is not a number"),
-        ("CHECKS", "a,a", "no list of different names"),
+        ("CHECKS", "form,form", "no list of different names; give some of form, coherence, "),
+        ("CHECKS", "form,coherance", "'coherance' is unknown (did you mean coherence?); give some of form, "),
+        ("CHECKS", "Target-Match", "'Target-Match' is unknown (did you mean target_match?); give some of "),
+        ("GUIDED", "1", "GUIDED=1 guides second chances and CHANCES gives none; give CHANCES=1, or leave"),
         ("TEACHER_FLAGS", "--a 'b", "is no command line"),
         ("TEACHER_FLAGS", "--host 0.0.0.0", "they are set here"),
         ("TEACHER_FLAGS", "--trust-remote-code", "they are set here"),
@@ -315,7 +318,7 @@ def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
         ("limit = " + "9" * 9_000, "4300 digits"),
         ("limit = 0x" + "f" * 9_000, 'limit = "a number too large" is not a whole number'),
         ("thresholds = {form = 0x" + "f" * 9_000 + "}", "is not score=number"),
-        ("checks = [0x" + "f" * 9_000 + "]", "is no list of different names"),
+        ("checks = [0x" + "f" * 9_000 + "]", "'a number too large' is unknown; give some of"),
     ],
 )
 def test_deep_and_huge_settings_are_one_line(tmp_path: Path, text: str, words: str) -> None:

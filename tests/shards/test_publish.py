@@ -6,25 +6,30 @@ import asyncio
 import hashlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from annotate.checks import CHECKS, DEFAULT_CHECKS
+from annotate.checks.form import FORM
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
-from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.report import final_screen, pick_examples, write_report
+from annotate.selection import DEFAULT_THRESHOLDS, checked_thresholds
 from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
 from annotate.shards.run import Tools, run_shard
 from annotate.shards.writing import writing_of
 from annotate.stages import Writer
-from annotate.tables import ROW_SCHEMA, parts, read_rows, read_table
+from annotate.tables import ROW_SCHEMA, parts, read_rows, read_table, to_table, write_table
 from annotate.teacher.request import Ask, Reply, Request
 from schemas.manifest import Manifest, Precision
 from schemas.triplet import Triplet
-from tests.shards.world import JOB, make_tools, origin, scripted, triplet, verified
+from tests.shards.world import ANSWERS, JOB, make_tools, origin, scripted, triplet, verified
 
 TRIPLETS = [triplet(number, reference=f"ref-{number // 2}") for number in range(10)]
 
@@ -50,9 +55,10 @@ def annotate(
     size: int = 256,
     seed: int = 0,
     early_stop: bool = False,
+    **changes: Any,
 ) -> Manifest:
-    """A whole run into tmp_path/out, shards in an order drawn by `seed`."""
-    tools = make_tools(tmp_path, ask, TRIPLETS, early_stop=early_stop)
+    """A whole run into tmp_path/out, shards in an order drawn by `seed`; `changes` are of its tools."""
+    tools = make_tools(tmp_path, ask, TRIPLETS, early_stop=early_stop, **changes)
     plan = make_plan(triplets, JOB, shard_size=size)
     shards = random.Random(seed).sample(plan.shards, len(plan.shards))
 
@@ -198,6 +204,67 @@ def test_new_thresholds_judge_anew_what_is_stored(tmp_path: Path) -> None:
     assert all(row.reasons == () for row in read_rows(parts(out, "train")))
 
 
+def defaults_and(**given: float) -> dict[str, float]:
+    return {**DEFAULT_THRESHOLDS, **given}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"checks": (FORM,), "thresholds": {"form": 1.0}},
+        {"checks": (FORM,), "thresholds": {"form": 1.0}, "early_stop": True},
+        {"thresholds": defaults_and(p_covers=0.03), "early_stop": True},
+        {"thresholds": defaults_and(p_match=0.995), "early_stop": True},
+        {"checks": CHECKS, "thresholds": defaults_and(margin=0.6)},
+        {"thresholds": defaults_and(p_covers=0.999), "early_stop": True, "chances": 1},
+        {"thresholds": {"p_edits": 0.5}},
+    ],
+)
+def test_a_selection_without_thresholds_gives_what_annotate_gave(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    in_order = checked_thresholds(settings["thresholds"])  # as annotate brings them
+    made = annotate(tmp_path, mixed(), **{**settings, "thresholds": in_order})
+    out = tmp_path / "out"
+    before = contents(out)
+    assert rejudge(out, {}) == made
+    assert contents(out) == before
+    rejudge(out, {"form": 0.5})
+    assert rejudge(out, {}) == made
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["noted", "of an earlier version"])
+def test_where_no_row_got_far_a_lower_threshold_accepts_none_whose_checks_did_not_run(
+    tmp_path: Path, earlier: bool
+) -> None:
+    def answer(request: Request) -> Reply | None:
+        return verified(request, 0.01) if request.stage == "covers" else None
+
+    made = annotate(tmp_path, scripted(answer), early_stop=True)
+    out = tmp_path / "out"
+    if earlier:
+        old = made.model_dump_json(exclude={"run_thresholds", "unchecked", "saw_target", "contamination"})
+        (out / "manifest.json").write_text(old)
+    manifest = rejudge(out, {"p_covers": 0.0})
+    assert manifest.counts.accepted == 0
+    assert manifest.reasons == {"not_measured": 10}
+    assert manifest.thresholds == {**DEFAULT_THRESHOLDS, "p_covers": 0.0}
+
+
+def test_default_checks_that_never_ran_are_named(tmp_path: Path) -> None:
+    assert annotate(tmp_path / "all", mixed()).unchecked == ()
+    made = annotate(tmp_path, mixed(), checks=(FORM,), thresholds={"form": 1.0})
+    out = tmp_path / "out"
+    assert made.unchecked == tuple(check.name for check in DEFAULT_CHECKS if check is not FORM)
+    words = "coherence, grounded_caption, target_match, leakage never ran"
+    write_report(out, made, lambda digest: None)
+    for text in ((out / "README.md").read_text(), (out / "report.html").read_text()):
+        assert words in text
+    assert words in final_screen(made, pick_examples(out), (), ())
+    assert rejudge(out, {}).unchecked == made.unchecked
+
+
 def test_a_row_that_was_stopped_early_is_not_accepted_by_lower_thresholds(tmp_path: Path) -> None:
     annotate(tmp_path, mixed(), early_stop=True)
     manifest = rejudge(tmp_path / "out", {"p_covers": 0.03})
@@ -242,16 +309,82 @@ def test_judging_back_gives_the_same_bytes_as_the_run(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before
 
 
+def changed(path: Path) -> str:
+    """Scores that a hand made better, in a file that is whole."""
+    rows = [row.model_copy(update={"p_covers": 1.0, "detail": "mine"}) for row in read_rows([path])]
+    write_table(to_table(rows), path)
+    return f"{path} was changed"
+
+
+def missing(path: Path) -> str:
+    path.unlink()
+    return f"{path} is missing"
+
+
+def added(path: Path) -> str:
+    other = path.with_name("part-00001.parquet")
+    other.write_bytes(path.read_bytes())
+    return f"{other} is no file of this run"
+
+
+@pytest.mark.parametrize("spoil", [changed, missing, added])
 @pytest.mark.parametrize("part", ["annotations", "quarantine"])
-def test_rows_that_the_manifest_counts_and_no_file_has_are_missed(tmp_path: Path, part: str) -> None:
+def test_files_that_are_not_the_manifests_are_not_judged(
+    tmp_path: Path, part: str, spoil: Callable[[Path], str]
+) -> None:
     annotate(tmp_path, mixed())
     out = tmp_path / "out"
     before = (out / "manifest.json").read_bytes()
-    for path in parts(out, part):
-        path.unlink()
-    with pytest.raises(OutputError, match=r"manifest\.json counts 10"):
+    words = spoil(*parts(out, part))
+    with pytest.raises(OutputError) as caught:
         rejudge(out, {"p_covers": 0.03})
+    assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
     assert (out / "manifest.json").read_bytes() == before
+
+
+def guided_teacher() -> Ask:
+    """The conclusion of triplet 3 is right only when the target is shown."""
+
+    def answer(request: Request) -> Reply | None:
+        if request.stage != "conclusion" or "(3)" not in " ".join(turn.text for turn in request.turns):
+            return None
+        sees = any(turn.pictures for turn in request.turns[2:])
+        return Reply(ANSWERS["conclusion"] if sees else '{"claims":["red ball"]}', "stop")
+
+    return scripted(answer)
+
+
+def test_rows_of_a_guided_writer_are_counted_and_seen(tmp_path: Path) -> None:
+    assert annotate(tmp_path / "blind", scripted()).saw_target == {}
+    assert "did not see the target; the" in (tmp_path / "blind" / "out" / "README.md").read_text()
+    made = annotate(tmp_path, guided_teacher(), chances=1, guided=True)
+    out = tmp_path / "out"
+    assert made.counts.accepted == 10
+    assert made.saw_target == {"accepted": 1}
+    card, words = (out / "README.md").read_text(), "1 of 10 accepted rows were written with the target shown"
+    assert words in card and "did not see the target, save for 1 rows" in card
+    assert words in " ".join(final_screen(made, pick_examples(out), (), ()).split())
+    page = write_report(out, made, lambda digest: None).read_text()
+    assert words in page
+    assert page.count('<p class="why">written with the target shown</p>') == 1
+    stricter = rejudge(out, {"p_match": 1.0})
+    assert stricter.saw_target == {"rejected": 1}
+    assert "0 of 0 accepted rows and 1 of 10 rejected ones were" in (out / "README.md").read_text()
+
+
+def test_contaminated_rows_are_counted_and_not_rejected(tmp_path: Path) -> None:
+    annotate(tmp_path / "clean", mixed())
+    assert "No row's image is known" in (tmp_path / "clean" / "out" / "README.md").read_text()
+    both = ("near_repeat", "reference_in_test1", "target_in_val")
+    noted = [triplet(1, notes=("target_in_val",)), triplet(2, notes=both), triplet(3, notes=both[2:])]
+    made = annotate(tmp_path, mixed(), noted)
+    assert made.counts.accepted == 2
+    assert made.contamination == {
+        "reference_in_test1": {"accepted": 1},
+        "target_in_val": {"accepted": 2, "rejected": 1},
+    }
+    assert "| `target_in_val` | 2 | 3 |" in (tmp_path / "out" / "README.md").read_text()
+    assert rejudge(tmp_path / "out", {"p_match": 1.0}).contamination["target_in_val"] == {"rejected": 3}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.1])
