@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from annotate.errors import TeacherRefused
 from annotate.progress import duration
@@ -90,7 +90,8 @@ async def open_encoder(
 
 def _patience(settings: RunSettings, *, ours: bool) -> Patience:
     """Another's server may come back within half an hour; one that we started and that died will not."""
-    return Patience(deadline=settings.timeout, **({"give_up_after": 60.0} if ours else {}))
+    usual = Patience(deadline=settings.timeout)
+    return replace(usual, give_up_after=60.0) if ours else usual
 
 
 def only_model(url: str, api_key: str | None) -> str:
