@@ -116,6 +116,10 @@ serve-teacher: project $(if $(TEACHER_PYTHON),,teacher-environment) ## start the
 doctor: project ## check machine, environments, ports, server and data
 	@$(RUN) -m annotate doctor
 
+.PHONY: bench
+bench: project ## what asking costs: CPU and wall time a request, against a server of our own (a minute)
+	@$(RUN) -m bench.asking
+
 .PHONY: soak
 soak: project ## 5,000 triplets against a server that fails all the time: none lost, none wrong (minutes)
 	@$(RUN) -m bench.soak

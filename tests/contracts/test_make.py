@@ -91,6 +91,32 @@ def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
     assert words in stopped.stderr and len(stopped.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "help",
+        "setup",
+        "sample",
+        "sample-models",
+        "annotate",
+        "select",
+        "train-eval",
+        "ui",
+        "serve-teacher",
+        "bench",
+        "prove",
+        "soak",
+        "crash",
+        "check",
+        "test",
+        "lint",
+        "clean",
+    ],
+)
+def test_every_target_that_was_agreed_on_is_there(goal: str) -> None:
+    assert make("-n", goal).returncode == 0 and f"\n  {goal} " in make("help").stdout
+
+
 def test_a_study_takes_its_own_variables() -> None:
     assert make("-n", "train-eval", "SEEDS=0,1", "ABLATIONS=0", "RUNNER=local").returncode == 0
 
