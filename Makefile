@@ -5,7 +5,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
-TEACHER_VENV := .venv-teacher
 RUN := $(VENV)/bin/python
 
 # Every setting of annotate/settings/declared.py. One that is given reaches the command line as CIR_<NAME>, letter by
@@ -18,7 +17,7 @@ is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter com
 $(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
 
 # A variable that nothing reads would start the whole job as if it had not been given.
-OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS PYTHON VENV TEACHER_VENV RUN TEACHER_REQUIREMENTS
+OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS PYTHON VENV RUN TEACHER_REQUIREMENTS
 ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
                TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -30,10 +29,14 @@ $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEARE
 # So would a setting of annotate on train-eval, which has no seed, dataset or limit of its own.
 TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
 ifeq ($(MAKECMDGOALS),train-eval)
-UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV TEACHER_VENV RUN,$(GIVEN)))
+UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV RUN,$(GIVEN)))
 $(if $(UNREAD),$(error $(UNREAD) means nothing to train-eval, which takes $(TABLE)))
 $(if $(filter-out local prefect,$(RUNNER)),$(error RUNNER is local or prefect, not $(RUNNER)))
 $(if $(filter-out 0 1,$(ALLOW_MISSING)),$(error ALLOW_MISSING is 1 or 0, not $(ALLOW_MISSING)))
+endif
+
+ifneq ($(filter prove,$(MAKECMDGOALS)),)
+$(foreach name,FULL DOCS,$(if $(filter-out 0 1,$($(name))),$(error $(name) is 1 or 0, not $($(name)))))
 endif
 
 # An unset shell variable (ROOT=$CIRR) must not start a job on other data than meant.
@@ -63,7 +66,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 .PHONY: teacher-environment
 teacher-environment:
-	@$(PYTHON) -m annotate.teacher.environment $(TEACHER_VENV)
+	@$(PYTHON) -m annotate.teacher.environment .venv-teacher
 
 .PHONY: sample
 sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sample/
@@ -90,7 +93,7 @@ select: project ## derive the verdicts of OUT=outputs/… anew, e.g. THRESHOLDS=
 .PHONY: prove
 prove: project $(if $(TEACHER_URL),,teacher-environment) ## spoil good sample rows in known ways and see what each check catches
 	@$(RUN) -m sample prove $(if $(OUT),--out '$(OUT)') $(if $(TEACHER_URL),--teacher-url '$(TEACHER_URL)') \
-	  $(if $(ROWS),--rows '$(ROWS)') $(if $(SEED),--seed '$(SEED)') $(if $(FULL),--full) $(if $(DOCS),--docs) \
+	  $(if $(ROWS),--rows '$(ROWS)') $(if $(SEED),--seed '$(SEED)') $(if $(filter 1,$(FULL)),--full) $(if $(filter 1,$(DOCS)),--docs) \
 	  $(if $(THRESHOLDS),--thresholds '$(THRESHOLDS)')
 
 .PHONY: train-eval
@@ -112,6 +115,10 @@ serve-teacher: project $(if $(TEACHER_PYTHON),,teacher-environment) ## start the
 .PHONY: doctor
 doctor: project ## check machine, environments, ports, server and data
 	@$(RUN) -m annotate doctor
+
+.PHONY: bench
+bench: project ## what asking costs: CPU and wall time a request, against a server of our own (a minute)
+	@$(RUN) -m bench.asking
 
 .PHONY: soak
 soak: project ## 5,000 triplets against a server that fails all the time: none lost, none wrong (minutes)
@@ -141,4 +148,4 @@ test: project teacher-environment ## the whole test suite, with real vLLM and re
 
 .PHONY: clean
 clean: ## remove both environments and caches; outputs/ stays
-	rm -rf $(VENV) $(TEACHER_VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-teacher *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

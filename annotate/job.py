@@ -6,7 +6,6 @@ settings -> triplets, images, plan -> what is still to be asked -> teacher, cana
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -36,8 +35,6 @@ from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, ope
 from annotate.teacher.request import Request, Sampling
 from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
 from schemas.manifest import Manifest
-
-logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE = 2  # while the last triplets of one shard finish, the next one keeps the server busy
 

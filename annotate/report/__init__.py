@@ -2,6 +2,6 @@
 
 from annotate.report.page import write_report
 from annotate.report.pictures import stored_pictures
-from annotate.report.terminal import Examples, final_screen, pick_examples
+from annotate.report.terminal import final_screen, pick_examples
 
-__all__ = ["Examples", "final_screen", "pick_examples", "stored_pictures", "write_report"]
+__all__ = ["final_screen", "pick_examples", "stored_pictures", "write_report"]

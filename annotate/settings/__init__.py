@@ -118,7 +118,7 @@ def resolve(
         written = _strongest(setting, flags, environment, in_file)
         if written is not None:
             given[setting.name] = Resolved(setting, setting.parse(written), written.source, written.where)
-    complete = defaults.complete(given, environment)
+    complete = defaults.complete(given)
     resolved = tuple(complete[setting.name] for setting in SETTINGS)
     fields = {entry.setting.name: entry.value for entry in resolved}
     source = "sample" if complete["root"].source == "default" else "user"

@@ -14,7 +14,7 @@ from annotate.text import did_you_mean, plain
 _STRENGTH: tuple[Source, ...] = ("default", "file", "environment", "flag")
 
 
-def complete(given: Mapping[str, Resolved], environment: Mapping[str, str]) -> dict[str, Resolved]:
+def complete(given: Mapping[str, Resolved]) -> dict[str, Resolved]:
     """`given` plus a default for every other setting. Raises `UsageError` on a contradiction."""
     found = dict(given)
     for setting in SETTINGS:

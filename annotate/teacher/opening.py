@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from annotate.errors import TeacherRefused
 from annotate.progress import duration
@@ -56,7 +56,7 @@ async def open_teacher(
             api_key,
             images,
             settings.concurrency,
-            patience=_patience(settings),
+            patience=_patience(settings, ours=settings.teacher is not None),
             say=say,
             image_uuids=uuids,
         ) as client:
@@ -82,17 +82,16 @@ async def open_encoder(
         api_key,
         images,
         settings.concurrency,
-        patience=_patience(settings),
+        patience=_patience(settings, ours=False),
         image_uuids=False,
     ) as client:
         yield client.ask
 
 
-def _patience(settings: RunSettings) -> Patience:
+def _patience(settings: RunSettings, *, ours: bool) -> Patience:
     """Another's server may come back within half an hour; one that we started and that died will not."""
-    if settings.teacher is None:
-        return Patience(deadline=settings.timeout)
-    return Patience(deadline=settings.timeout, give_up_after=60.0)
+    usual = Patience(deadline=settings.timeout)
+    return replace(usual, give_up_after=60.0) if ours else usual
 
 
 def only_model(url: str, api_key: str | None) -> str:

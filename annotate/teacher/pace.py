@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from annotate.teacher.pool import Server
 
-LOOK_EVERY = 5.0
-"""Seconds between two looks at a server's /metrics."""
 FULL = 0.98
 """Share of the KV cache above which running requests are soon thrown out again (preempted)."""
 
@@ -70,9 +68,9 @@ def limit_for(load: Load, before: Load | None, in_flight: int, limit: float) -> 
 async def keep_pace(
     servers: Sequence[Server],
     metrics_of: Callable[[Server], Awaitable[str | None]],
-    every: float = LOOK_EVERY,
+    every: float,
 ) -> None:
-    """Look at every busy server's metrics for ever and lower its limit where needed."""
+    """Look at every busy server's metrics for ever, every so many seconds; lower its limit where needed."""
     before: dict[str, Load] = {}
     silent: set[str] = set()
     while True:

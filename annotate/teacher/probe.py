@@ -23,7 +23,6 @@ class ServerFacts:
 
     version: str | None
     models: tuple[str, ...]
-    max_model_len: int | None
 
 
 def check_server(url: str, model: str | None, api_key: str | None = None) -> ServerFacts:
@@ -49,9 +48,7 @@ def check_server(url: str, model: str | None, api_key: str | None = None) -> Ser
     with suppress(TeacherRefused):  # providers other than vLLM have no /version
         answer = _get_json(f"{base.removesuffix('/v1')}/version", url, api_key)
         version = str(answer["version"]) if isinstance(answer, dict) and "version" in answer else None
-    lengths = [entry.get("max_model_len") for entry in entries if model in (None, entry["id"])]
-    longest = lengths[0] if lengths and isinstance(lengths[0], int) else None
-    return ServerFacts(version, names, longest)
+    return ServerFacts(version, names)
 
 
 def _is_name(name: object) -> bool:

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True)
     bars = commands.add_parser("evaluate", help="measure the bars through a running server; prints JSON")
     bars.add_argument("--url", required=True, help="the server's API, say http://127.0.0.1:8000/v1")
-    bars.add_argument("--model", default="teacher", help="the served model's name")
+    bars.add_argument("--model", required=True, help="the served model's name: teacher@…")
     bars.add_argument("--count", type=int, default=500, help="held-out triplets a domain")
     bars.add_argument("--blank", type=int, default=100, help="triplets asked again with gray pictures")
     bars.add_argument("--in-flight", type=int, default=32)

@@ -78,6 +78,9 @@ def test_another_program_s_port_is_not_ours(tmp_path: Path) -> None:
         ("train-eval", "SEED=3", "SEED means nothing to train-eval"),
         ("train-eval", "RUNNER=locl", "RUNNER is local or prefect, not locl"),
         ("train-eval", "ALLOW_MISSING=some", "ALLOW_MISSING is 1 or 0, not some"),
+        ("prove", "FULL=yes", "FULL is 1 or 0, not yes"),
+        ("prove", "DOCS=true", "DOCS is 1 or 0, not true"),
+        ("setup", "TEACHER_VENV=/opt/vllm", "TEACHER_VENV is no variable of this Makefile"),
     ],
 )
 def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
@@ -86,6 +89,32 @@ def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
     stopped = make("-n", goal, given)
     assert stopped.returncode == 2 and stopped.stdout == ""
     assert words in stopped.stderr and len(stopped.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "help",
+        "setup",
+        "sample",
+        "sample-models",
+        "annotate",
+        "select",
+        "train-eval",
+        "ui",
+        "serve-teacher",
+        "bench",
+        "prove",
+        "soak",
+        "crash",
+        "check",
+        "test",
+        "lint",
+        "clean",
+    ],
+)
+def test_every_target_that_was_agreed_on_is_there(goal: str) -> None:
+    assert make("-n", goal).returncode == 0 and f"\n  {goal} " in make("help").stdout
 
 
 def test_a_study_takes_its_own_variables() -> None:
@@ -99,11 +128,18 @@ def test_missing_images_are_allowed_to_a_study_as_to_an_annotation() -> None:
     assert "ALLOW_MISSING" in make("help").stdout.partition("train-eval (explained by")[2].splitlines()[1]
 
 
+@pytest.mark.parametrize(("name", "flag"), [("FULL", "--full"), ("DOCS", "--docs")])
+def test_a_switch_of_prove_is_on_at_1_alone(name: str, flag: str) -> None:
+    assert flag in make("-n", "prove", f"{name}=1").stdout
+    for given in (f"{name}=0", f"{name}=", "ROWS=5"):
+        assert flag not in make("-n", "prove", given).stdout
+
+
 def test_every_variable_that_a_recipe_reads_may_be_given() -> None:
     makefile = (ROOT / "Makefile").read_text()
     recipes = makefile[makefile.index("\nsetup:") :]
     read = set(re.findall(r"\$\(([A-Z_]+)\)", recipes))
-    assert {"PRECISION", "ABLATIONS", "ROWS", "DATA", "TEACHER_VENV"} <= read
+    assert {"PRECISION", "ABLATIONS", "ROWS", "DATA", "VENV"} <= read
     assert make("-n", "help", *(f"{name}=1" for name in read)).returncode == 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from annotate.datasets import layouts, roots
+from annotate.settings import resolve
 from retrieval.__main__ import parser
 from sample.writers import WRITERS, Sizes
 from schemas.triplet import DATASETS, Dataset
@@ -53,6 +54,15 @@ def test_no_module_of_the_pipeline_is_left_out() -> None:
     entries -= {"__init__.py", "__main__.py", "__pycache__/"}
     assert {f"annotate/{entry}" for entry in entries} <= named()
     assert {f"{folder}/" for folder in HOUSE} <= named()
+
+
+def test_the_settings_file_of_the_readme_is_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "annotate.toml").write_text(block.replace("/data/CIRR", str(tmp_path)))
+    found = resolve({}, {}, tmp_path)
+    read = {entry.setting.name for entry in found.resolved if entry.source == "file"}
+    assert read == {line.split(" = ")[0] for line in block.strip().splitlines()}
+    assert found.run.root == tmp_path and found.run.thresholds
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -11,11 +11,11 @@ from annotate.teacher.server import check_server
 from tests.teacher.fake_teacher import MODEL, fake_teacher
 
 
-def test_a_good_server_tells_version_models_and_length() -> None:
+def test_a_good_server_tells_version_and_models() -> None:
     with fake_teacher() as teacher:
         facts = check_server(teacher.url, MODEL)
         assert check_server(teacher.url + "/", None) == facts
-    assert (facts.version, facts.models, facts.max_model_len) == ("0.32.0", (MODEL,), 4096)
+    assert (facts.version, facts.models) == ("0.32.0", (MODEL,))
 
 
 def test_a_name_that_cannot_be_asked_for_or_shown_is_not_served() -> None:

@@ -54,7 +54,6 @@ def test_a_started_server_answers_and_is_gone_afterwards(python: Path, model: Pa
     with start_server(model, python, tmp_path / "run" / "server.log", grace_seconds=1) as server:
         assert server.model == served_name(model)
         assert server.facts.version == "0.32.0"
-        assert server.facts.max_model_len == 1024
         assert all(running(int(pid)) for pid in (tmp_path / "run" / "pids.txt").read_text().split())
     assert left_over(tmp_path / "run", 0.0) == []
 

@@ -1,0 +1,55 @@
+"""How long a run waits for servers that are away: half an hour for another's, a minute for its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from annotate.settings import resolve
+from annotate.teacher import opening
+from annotate.teacher.client import TeacherClient
+from annotate.teacher.pool import Patience
+from tests.faults.fakes import FakeImages
+
+MINUTE, HALF_AN_HOUR = 60.0, 1800.0
+
+
+@pytest.mark.parametrize(
+    ("given", "patience"),
+    [({}, MINUTE), ({"teacher_url": "http://127.0.0.1:9/v1"}, HALF_AN_HOUR)],
+)
+def test_a_teacher_of_our_own_is_awaited_for_a_minute_and_the_encoder_like_another_s(
+    given: dict[str, str], patience: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def noted(*some: Any, patience: Patience, **more: Any) -> TeacherClient:
+        waited.append(patience.give_up_after)
+        return TeacherClient(*some, patience=patience, **more)
+
+    @contextmanager
+    def started(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(url="http://127.0.0.1:9/v1", seconds_to_start=0.0)
+
+    async def sung(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(uuid_supported=True)
+
+    monkeypatch.setattr(opening, "TeacherClient", noted)
+    monkeypatch.setattr(opening, "start_server", started)
+    monkeypatch.setattr(opening, "run_canary", sung)
+    settings = resolve(given | {"encoder_url": "http://127.0.0.1:9/v1"}, {}, tmp_path).run
+
+    async def opened() -> None:
+        async with opening.open_teacher(settings, None, FakeImages(), "m", lambda line: None):
+            pass
+        async with opening.open_encoder(settings, None, FakeImages(), "m"):
+            pass
+
+    asyncio.run(opened())
+    assert waited == [patience, HALF_AN_HOUR]
