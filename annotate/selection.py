@@ -12,7 +12,7 @@ DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "form": 1.0,
     "coherent": 1.0,
     "p_covers": 0.5,
-    "p_grounded": 0.9,
+    "p_grounded": 0.95,
     "p_edits": 0.5,
     "kept_share": 0.5,
     "p_settled": 0.5,

@@ -56,7 +56,7 @@ class Oracle:
     )
     settled: Collection[str] = CONCLUSION
     right: str = "sleeves: long sleeves to sleeveless"
-    sure: float = 0.99
+    sure: float = 0.999
     asked: list[Request] = field(default_factory=list)
 
     async def ask(self, request: Request) -> Reply:

@@ -41,30 +41,37 @@ def target_shows(*facts: str) -> Oracle:
 def test_a_caption_that_holds_as_a_whole_costs_one_question() -> None:
     oracle = Oracle()
     found = asyncio.run(grounded_caption(oracle.ask, EVIDENCE))
-    assert found == {"p_grounded": pytest.approx(0.99), "claim_grounded": ()}
+    assert found == {"p_grounded": pytest.approx(0.999), "claim_grounded": ()}
     assert len(oracle.asked) == 2
+
+
+def test_a_caption_that_is_nearly_sure_as_a_whole_is_asked_claim_by_claim() -> None:
+    oracle = Oracle(sure=0.997)
+    found = asyncio.run(grounded_caption(oracle.ask, EVIDENCE))
+    assert found["claim_grounded"] == pytest.approx((0.997,) * len(CAPTION))
+    assert len(oracle.asked) == 2 + 2 * len(CAPTION)
 
 
 def test_a_false_claim_of_the_caption_is_found_by_name() -> None:
     oracle = Oracle()
     found = asyncio.run(grounded_caption(oracle.ask, evidence(caption=(*CAPTION[:-1], "belt"))))
-    assert found["p_grounded"] == pytest.approx(0.01)
-    assert found["claim_grounded"] == pytest.approx((0.99, 0.99, 0.99, 0.99, 0.01))
+    assert found["p_grounded"] == pytest.approx(0.001)
+    assert found["claim_grounded"] == pytest.approx((0.999, 0.999, 0.999, 0.999, 0.001))
 
 
 def test_a_target_that_shows_all_is_asked_for_the_whole_and_each_edit() -> None:
     oracle = Oracle()
     found = asyncio.run(target_match(oracle.ask, EVIDENCE))
-    assert (found["p_match"], found["p_edits"], found["kept_share"]) == pytest.approx((0.99, 0.99, 1.0))
-    assert found["claim_match"] == pytest.approx((0.99,) * len(CONCLUSION))
+    assert (found["p_match"], found["p_edits"], found["kept_share"]) == pytest.approx((0.999, 0.999, 1.0))
+    assert found["claim_match"] == pytest.approx((0.999,) * len(CONCLUSION))
     assert len(oracle.asked) == 4
 
 
 def test_an_unmentioned_change_leaves_edits_and_most_kept_claims_standing() -> None:
     oracle = target_shows(*(claim for claim in CLAIMS if claim != "plain"))
     found = asyncio.run(target_match(oracle.ask, WIDE))
-    assert found["p_match"] == pytest.approx(0.01)
-    assert found["p_edits"] == pytest.approx(0.99)
+    assert found["p_match"] == pytest.approx(0.001)
+    assert found["p_edits"] == pytest.approx(0.999)
     assert found["kept_share"] == pytest.approx(1 - 1 / 7)
     assert len(oracle.asked) == 2 + 2 + 4
 
@@ -72,7 +79,7 @@ def test_an_unmentioned_change_leaves_edits_and_most_kept_claims_standing() -> N
 def test_a_target_that_fails_an_edit_is_found_by_the_edit() -> None:
     oracle = target_shows("red dress", "plain", "long sleeves", "v neck", "no belt")
     found = asyncio.run(target_match(oracle.ask, EVIDENCE))
-    assert found["p_edits"] == pytest.approx(0.01)
+    assert found["p_edits"] == pytest.approx(0.001)
     assert found["kept_share"] == 1.0
 
 
@@ -80,14 +87,14 @@ def test_another_thing_altogether_has_a_low_share_counted_a_claim_each() -> None
     oracle = target_shows("sleeveless", "v neck", "long length")
     found = asyncio.run(target_match(oracle.ask, WIDE))
     assert found["kept_share"] == pytest.approx(2 / 7)
-    held = [0.99 if claim in ("v neck", "long length") else 0.01 for claim in CLAIMS]
+    held = [0.999 if claim in ("v neck", "long length") else 0.001 for claim in CLAIMS]
     assert found["claim_match"] == pytest.approx(tuple(held))
 
 
 def test_the_least_of_several_edits_counts() -> None:
     two = (SLEEVES, Edit(aspect="waist", from_="no belt", to="belt"))
     found = asyncio.run(target_match(Oracle().ask, evidence(edits=two)))
-    assert found["p_edits"] == pytest.approx(0.01)
+    assert found["p_edits"] == pytest.approx(0.001)
 
 
 def test_one_kept_claim_that_changed_unmentioned_rejects_nothing() -> None:
@@ -96,7 +103,7 @@ def test_one_kept_claim_that_changed_unmentioned_rejects_nothing() -> None:
     )
     oracle = Oracle(shown={REFERENCE: CAPTION, TARGET: ("blue dress", "sleeveless")})
     found = asyncio.run(target_match(oracle.ask, short))
-    assert (found["p_match"], found["p_edits"], found["kept_share"]) == pytest.approx((0.01, 0.99, 1.0))
+    assert (found["p_match"], found["p_edits"], found["kept_share"]) == pytest.approx((0.001, 0.999, 1.0))
 
 
 def test_claims_that_follow_as_strings_are_not_asked_whether_they_leak() -> None:
@@ -115,9 +122,9 @@ def test_what_only_the_target_tells_is_a_leak() -> None:
     oracle = target_shows(*CONCLUSION, "star emblem")
     found = asyncio.run(leakage(oracle.ask, evidence(conclusion=(*CONCLUSION, "star emblem"))))
     assert found["leak_claims"] == ("star emblem",)
-    assert found["no_leak"] == pytest.approx(1 - 0.99 * 0.99)
-    assert found["claim_leak"] == pytest.approx((0.0,) * len(CONCLUSION) + (0.99 * 0.99,))
-    assert found["p_settled"] == pytest.approx(0.01)
+    assert found["no_leak"] == pytest.approx(1 - 0.999 * 0.999)
+    assert found["claim_leak"] == pytest.approx((0.0,) * len(CONCLUSION) + (0.999 * 0.999,))
+    assert found["p_settled"] == pytest.approx(0.001)
 
 
 def test_a_writer_that_sees_the_target_may_have_its_edits_from_there() -> None:
@@ -140,15 +147,15 @@ def test_a_writer_that_sees_the_target_may_have_its_edits_from_there() -> None:
 def test_an_invention_is_unsettled_but_no_leak() -> None:
     found = asyncio.run(leakage(Oracle().ask, evidence(conclusion=(*CONCLUSION, "star emblem"))))
     assert found["leak_claims"] == ()
-    assert found["no_leak"] == pytest.approx(1 - 0.99 * 0.01)
-    assert found["p_settled"] == pytest.approx(0.01)
+    assert found["no_leak"] == pytest.approx(1 - 0.999 * 0.001)
+    assert found["p_settled"] == pytest.approx(0.001)
 
 
 def test_a_rewording_that_reference_and_request_settle_is_neither() -> None:
     oracle = Oracle(settled=("without sleeves",))
     changed = evidence(conclusion=("without sleeves", *CONCLUSION))
     found = asyncio.run(leakage(oracle.ask, changed))
-    assert found["p_settled"] == pytest.approx(0.99) and found["no_leak"] == 1.0
+    assert found["p_settled"] == pytest.approx(0.999) and found["no_leak"] == 1.0
     assert oracle.counted("verify") == 0, "the target is asked about unsettled claims only"
 
 
@@ -167,7 +174,7 @@ def test_a_lookalike_that_fits_as_well_leaves_no_margin_and_is_named() -> None:
     assert found == {"margin": pytest.approx(0.5), "also_matches": ("other",)}
     oracle.shown = {TARGET: CONCLUSION, OTHER: ("blue dress",)}
     found = asyncio.run(hard_negatives(oracle.ask, fitting))
-    assert found == {"margin": pytest.approx(0.99), "also_matches": ()}
+    assert found == {"margin": pytest.approx(0.999), "also_matches": ()}
 
 
 def test_without_lookalikes_there_is_no_margin() -> None:
@@ -191,7 +198,7 @@ def test_the_round_trip_is_the_share_of_the_target(target: list[float], found: b
     score = asyncio.run(round_trip(Oracle().ask, replace(EVIDENCE, embed=embed, encoder="clip")))[
         "round_trip"
     ]
-    assert isinstance(score, float) and (score > 0.99) is found and 0.0 <= score <= 1.0
+    assert isinstance(score, float) and (score > 0.999) is found and 0.0 <= score <= 1.0
     assert {request.model for request in asked} == {"clip"}
     assert len({request.digest() for request in asked}) == 3
 
