@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 
 from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_rows
-from annotate.calibration.labels import agreement, append_label, read_labels
+from annotate.calibration.labels import agreement, append_label, judged, outdated, read_labels
 from annotate.errors import OutputError, UsageError
 from annotate.files import write_output
 from annotate.report import rows as published
 from annotate.report.chain import chain
 from annotate.report.pictures import Pictures, data_uri
-from annotate.shards.publish import read_manifest
+from annotate.shards.publish import read_finished
 from annotate.tables import parts, read_table
 from schemas.calibration import Label
 from schemas.row import Row
@@ -37,8 +37,8 @@ def label(
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
     `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
-    asked about. Raises `UsageError` for an OUT without rows, a name that cannot be shown, and a file of
-    labels that were drawn from other rows.
+    asked about. Raises `OutputError` for an OUT that is not finished, `UsageError` for one without rows, a
+    name that cannot be shown, and a file of labels that were drawn from other rows.
     """
     if not person.strip() or not person.isprintable():
         raise UsageError("labels need a name of printable characters; give --person NAME")
@@ -61,6 +61,7 @@ def label(
                 triplet_id=entry.triplet_id,
                 person=person,
                 right=None if answer == "u" else answer == "y",
+                judged=judged(row),
                 stratum=entry.stratum,
                 strata=sizes,
             ),
@@ -102,7 +103,7 @@ def progress(labels: list[Label], drawn: int) -> str:
 
 def _strata(out: Path) -> dict[str, list[str]]:
     """The ids of OUT's annotated rows by verdict."""
-    read_manifest(out)
+    read_finished(out)
     strata = {
         ACCEPTED: [n for path in parts(out, "train") for n in _ids(path)],
         REJECTED: [n for path in parts(out, "rejected") for n in _ids(path)],
@@ -121,9 +122,10 @@ def _refuse_other_rows(
 ) -> None:
     """Labels of two states of OUT stand for different rows: no weights would make one sample of them."""
     verdicts = {name: stratum for stratum, ids in strata.items() for name in ids}
-    if any(one.strata != sizes or verdicts.get(one.triplet_id) != one.stratum for one in existing):
+    other = any(one.strata != sizes or verdicts.get(one.triplet_id) != one.stratum for one in existing)
+    if other or outdated(existing, _found(out, [one.triplet_id for one in existing])):
         raise UsageError(
-            f"{labels_file} holds labels of other rows than {out} has now, or of other verdicts; "
+            f"{labels_file} holds labels of other rows or chains than {out} has now, or of other verdicts; "
             "give another --labels, or select the thresholds that it was begun with"
         )
 
@@ -136,9 +138,12 @@ def _ids(path: Path) -> list[str]:
     return [str(name) for name in read_table(path, ["triplet_id"])["triplet_id"].to_pylist()]
 
 
+def _found(out: Path, triplet_ids: list[str]) -> dict[str, Row]:
+    return {row.triplet_id: row for row in published.load(parts(out, "annotations"), triplet_ids)}
+
+
 def _rows(out: Path, drawn: list[Drawn]) -> Iterator[tuple[Drawn, Row]]:
-    wanted = [entry.triplet_id for entry in drawn]
-    found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), wanted)}
+    found = _found(out, [entry.triplet_id for entry in drawn])
     for entry in drawn:
         if entry.triplet_id not in found:
             raise OutputError(f"{out}: annotations/ lacks {entry.triplet_id}; run annotate again")

@@ -160,6 +160,19 @@ def read_manifest(out: Path) -> Manifest:
         raise OutputError(f"{path} cannot be read; run annotate again") from error
 
 
+def read_finished(out: Path) -> Manifest:
+    """The manifest of an OUT whose triplets all have their row. Raises `OutputError` for any other."""
+    manifest = read_manifest(out)
+    counts = manifest.counts
+    if manifest.status != "complete":
+        missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
+        raise OutputError(
+            f"{out} is not finished: {missing:,} of {counts.input:,} triplets have no row yet, and "
+            "a sample of the others is none of all; run annotate again first"
+        )
+    return manifest
+
+
 def _publish(
     sources: Sequence[Path], index: pa.Table, out: Path, draft: Manifest, change: Change
 ) -> Manifest:

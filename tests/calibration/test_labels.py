@@ -13,6 +13,7 @@ from annotate.calibration.label import PAGE, label, page, shown
 from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
 from annotate.errors import InputError, UsageError
 from annotate.shards.publish import rejudge
+from annotate.tables import parts, read_rows, to_table, write_table
 from schemas.calibration import Label
 from tests.shards.test_publish import annotate, mixed
 from tests.tables.rows import make_row
@@ -183,6 +184,25 @@ def test_labels_of_verdicts_that_have_changed_since_are_not_continued(tmp_path: 
     read, asked = answers("y")
     with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows"):
         label(out, file, "bob", 20, 0, lambda digest: None, read)
+    assert not asked
+
+
+def test_labels_of_chains_that_were_written_anew_since_are_not_continued(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    out, file = tmp_path / "out", tmp_path / "labels.jsonl"
+    read, _ = answers("y", "y")
+    label(out, file, "ada", 20, 0, lambda digest: None, read)
+    (path,) = parts(out, "annotations")
+    rows = [
+        row.model_copy(update={"conclusion_claims": ("a green ball",)})
+        if row.triplet_id == read_labels(file)[0].triplet_id
+        else row
+        for row in read_rows([path])
+    ]
+    write_table(to_table(rows), path)
+    read, asked = answers("y")
+    with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows or chains"):
+        label(out, file, "ada", 20, 0, lambda digest: None, read)
     assert not asked
 
 
