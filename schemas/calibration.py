@@ -53,8 +53,8 @@ class Calibration(BaseModel):
     """Contents of thresholds.json. `annotate select --precision` keeps the promise, for rows that came to be
     as these did (`job` to `writing`). `judged_rows` is how many there were, accepted and rejected, `rows` how
     many of them were labelled; `needed` is how many more labels a precision needs that these labels cannot
-    promise (null: more labels alone would not do). `digest` is the sha256 of all the rest: what a hand changed
-    promises nothing."""
+    promise (null: more labels alone would not do). `digest` is the sha256 of all the rest: what a hand
+    changed promises nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_rows
+from annotate.calibration.calibrate import best_promise
+from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_numbers, draw_rows
 from annotate.calibration.labels import agreement, append_label, judged, outdated, read_labels
 from annotate.errors import OutputError, UsageError
 from annotate.files import write_output
@@ -67,6 +69,18 @@ def label(
             ),
         )
     return progress(_existing(labels_file), len(drawn))
+
+
+def at_best(of_accepted: int, of_rejected: int, count: int) -> str:
+    """What a draw of `count` rows can promise, told before anybody judges one."""
+    drawn = draw_numbers(of_accepted, of_rejected, count)
+    certifying, precision = best_promise(drawn[ACCEPTED], of_accepted, drawn[REJECTED], of_rejected)
+    known = math.floor(1e4 * precision) / 1e4
+    return (
+        f"to judge: {drawn[ACCEPTED]:,} of {of_accepted:,} accepted and {drawn[REJECTED]:,} of "
+        f"{of_rejected:,} rejected rows; at best, if none of the {certifying:,} accepted ones that certify "
+        f"is wrong, they promise a precision of {known:g} (.99 needs 299 or more there without an error)"
+    )
 
 
 def shown(row: Row) -> str:

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from annotate.calibration.bounds import best_bet, p_value
-from annotate.calibration.calibrate import Labelled, as_thresholds, choose_thresholds, curve, labelled
-from annotate.calibration.draw import draw_rows
+from annotate.calibration.calibrate import (
+    Labelled,
+    as_thresholds,
+    best_promise,
+    choose_thresholds,
+    curve,
+    labelled,
+)
+from annotate.calibration.draw import draw_numbers, draw_rows
 from annotate.calibration.path import keeps, threshold_path
 from annotate.errors import UsageError
 
@@ -192,3 +199,26 @@ def test_each_part_of_a_split_holds_rows_of_each_stratum() -> None:
     rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 1.0}, True, "accepted")] * 60
     data = labelled([*rows, ({"a": 1.0}, False, "rejected")], ("a",), {"accepted": 900, "rejected": 100})
     assert not choose_thresholds(data, 0.95).certified, "one rejected row, and it is wrong"
+
+
+def perfect(accepted: int, rejected: int) -> Labelled:
+    """As many labels of `SIZES` rows: all accepted rows right, the rejected ones wrong, told by the score."""
+    rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 0.9}, True, "accepted")] * accepted
+    return labelled([*rows, *[({"a": 0.1}, False, "rejected")] * rejected], ("a",), SIZES)
+
+
+@pytest.mark.parametrize(("accepted", "rejected"), [(300, 100), (500, 60), (120, 140)])
+def test_the_best_promise_is_made_by_labels_without_an_error_and_no_higher_one(
+    accepted: int, rejected: int
+) -> None:
+    best = best_promise(accepted, SIZES["accepted"], rejected, SIZES["rejected"])[1]
+    assert choose_thresholds(perfect(accepted, rejected), best - 0.0005).certified
+    assert not choose_thresholds(perfect(accepted, rejected), best + 0.0005).certified
+
+
+def test_the_draw_that_label_proposes_may_promise_99_percent_and_600_rows_may_not() -> None:
+    reached = []
+    for count in (600, 750):
+        drawn = draw_numbers(4_149, 844, count)
+        reached.append(best_promise(drawn["accepted"], 4_149, drawn["rejected"], 844)[1] >= 0.99)
+    assert reached == [False, True]

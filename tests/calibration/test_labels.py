@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from annotate.calibration.draw import draw_rows
-from annotate.calibration.label import PAGE, label, page, shown
+from annotate.calibration.label import PAGE, at_best, label, page, shown
 from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
 from annotate.errors import InputError, UsageError
 from annotate.shards.publish import rejudge
@@ -242,3 +242,21 @@ def test_what_is_no_text_is_no_labels_file(tmp_path: Path, data: bytes) -> None:
         read_labels(tmp_path / "labels.jsonl")
     with pytest.raises(InputError, match="cannot be read"):
         read_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "certifying", "precision"),
+    [
+        ((4_149, 844), 600, 273, "0.9889"),
+        ((4_149, 844), 750, 341, "0.9911"),
+        ((460, 0), 750, 299, "0.99"),
+        ((457, 0), 750, 297, "0.9899"),
+        ((0, 90), 750, 0, "0"),
+    ],
+)
+def test_before_anything_is_asked_it_is_said_what_the_draw_can_promise_at_best(
+    sizes: tuple[int, int], count: int, certifying: int, precision: str
+) -> None:
+    told = at_best(*sizes, count)
+    assert f"of {sizes[0]:,} accepted" in told and f"none of the {certifying} accepted ones" in told
+    assert f"they promise a precision of {precision} (" in told
