@@ -128,7 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.stratified:
         data = stratified(data, [one.verdict == "accepted" for one, _ in rows])
     if len(rows) > given.size:
-        print("\n" + resample(data, given.precision, given.size, given.times))
+        try:
+            print("\n" + resample(data, given.precision, given.size, given.times))
+        except UsageError as error:
+            flags.error(str(error))
     return 0
 
 
