@@ -30,7 +30,7 @@ from annotate.settings import (
 )
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
-from annotate.shards.publish import read_manifest, rejudge
+from annotate.shards.publish import read_finished, read_manifest, rejudge
 from annotate.telling import Watch, reset_words, toy_words
 from annotate.text import plain, take_any_text
 from schemas.manifest import Manifest
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", required=True, type=usable_path, help="file of judgements, continued if there"
     )
     label.add_argument("--person", required=True, help="who judges; several people may share a file")
-    label.add_argument("--count", type=_whole("--count", 1, 600), default=600, help="rows to draw [600]")
+    label.add_argument("--count", type=_whole("--count", 1, 750), default=750, help="rows to draw [750]")
     label.add_argument(
         "--seed", type=_whole("--seed", 0, 1), default=0, help="of the draw; the same for everybody [0]"
     )
@@ -237,9 +237,10 @@ def _published(given: str) -> Path:
 
 
 def _label(arguments: argparse.Namespace) -> int:
-    from annotate.calibration.label import label
+    from annotate.calibration.label import at_best, label
 
-    manifest = read_manifest(arguments.out)
+    manifest = read_finished(arguments.out)
+    print(at_best(manifest.counts.accepted, manifest.counts.rejected, arguments.count))
     images = ImageStore(arguments.out / "journal" / "images", manifest.image_recipe)
     print(
         label(

@@ -1,7 +1,8 @@
 """Whether the checks keep their bars on annotated sample rows: `python -m bench.trust OUT --truth FILE`.
 
 OUT must have been annotated with EARLY_STOP=0, so that every row has every score. Prints the ladder beside
-one verifier and no filter, and how often calibrations on resampled labels keep their promise on other rows.
+one verifier and no filter, and how often calibrations on resampled labels keep their promise on other rows:
+labels of a simple random sample, or with --stratified of a draw as `annotate label` makes it.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotate.calibration.calibrate import Labelled, choose_thresholds, labelled
+from annotate.calibration.draw import draw_rows
 from annotate.calibration.path import keeps
 from annotate.checks import DEFAULT_CHECKS, measured
+from annotate.errors import UsageError
 from annotate.report import rows as published
 from annotate.tables import parts
 from sample.score_report import Scored, score_run
@@ -49,19 +54,24 @@ def table(rows: Sequence[tuple[Scored, Row]]) -> str:
 
 
 def resample(data: Labelled, precision: float, size: int, times: int) -> str:
-    """Calibrate on `size` rows drawn `times` times; the error on all others, against the promise."""
+    """Calibrate on `size` rows drawn `times` times; the error on all others, against the promise.
+
+    Data with strata is drawn as `annotate label` draws, and the other rows of a stratum stand for all of it:
+    so many are drawn that some are left (`UsageError`).
+    """
     certified = broken = 0
     errors, shares = [], []
     for seed in range(times):
-        order = np.random.default_rng([seed, size]).permutation(len(data.wrong))
-        choice = choose_thresholds(data.part(order[:size]), precision, seed)
+        drawn = _drawn(data, size, seed)
+        choice = choose_thresholds(data.part(drawn), precision, seed)
         if not choice.certified:
             continue
         certified += 1
-        rest = data.part(order[size:])
+        rest = data.part(np.setdiff1d(np.arange(len(data.wrong)), drawn))
         kept = keeps(rest.scores, np.array([choice.thresholds[name] for name in data.names]))
-        errors.append(float(rest.wrong[kept].mean()) if kept.any() else 0.0)
-        shares.append(float(kept.mean()))
+        weight = rest.weights * kept
+        errors.append(float((weight * rest.wrong).sum() / weight.sum()) if kept.any() else 0.0)
+        shares.append(float(weight.sum() / rest.weights.sum()))
         broken += errors[-1] > 1 - precision
     seen = f"{certified} of {times} calibrations on {size} rows certified {precision:g}"
     if not certified:
@@ -71,6 +81,23 @@ def resample(data: Labelled, precision: float, size: int, times: int) -> str:
         f" (mean error {100 * float(np.mean(errors)):.2f} %, most {100 * max(errors):.2f} %);"
         f" {100 * float(np.mean(shares)):.1f} % of rows kept"
     )
+
+
+def _drawn(data: Labelled, size: int, seed: int) -> NDArray[np.int64]:
+    """Places of the rows to label."""
+    if data.stratum is None:
+        return np.random.default_rng([seed, size]).permutation(len(data.wrong))[:size]
+    ids = [[str(place) for place in np.flatnonzero(data.stratum == one)] for one in (0, 1)]
+    drawn = np.array([int(entry.triplet_id) for entry in draw_rows(ids[0], ids[1], size, seed)])
+    if any(np.isin(list(map(int, of)), drawn).all() for of in ids if of):
+        raise UsageError(f"a draw of {size} rows leaves none of a kind to measure on; give a smaller --size")
+    return drawn
+
+
+def stratified(data: Labelled, accepted: Sequence[bool]) -> Labelled:
+    """The same rows as two strata by verdict, of which `resample` draws."""
+    stratum = np.where(accepted, 0, 1)
+    return replace(data, sizes=np.bincount(stratum)[stratum].astype(np.float64), stratum=stratum)
 
 
 def _share(part: int, whole: int) -> str:
@@ -85,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--precision", type=float, default=0.99)
     flags.add_argument("--size", type=int, default=1000, help="labelled rows of a calibration")
     flags.add_argument("--times", type=int, default=200, help="calibrations")
+    flags.add_argument("--stratified", action="store_true", help="draw labels as `annotate label` does")
     given = flags.parse_args(argv)
     scored = {
         one.triplet_id: one for one in score_run(given.out, given.truth).rows if one.verdict != "quarantined"
@@ -95,11 +123,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = [
         name for name in measured(DEFAULT_CHECKS) if all(getattr(row, name) is not None for row in found)
     ]
-    data = labelled(
-        [({name: getattr(row, name) for name in columns}, one.marks.row, 1.0) for one, row in rows], columns
-    )
+    judged = [({name: getattr(row, name) for name in columns}, one.marks.row, None) for one, row in rows]
+    data = labelled(judged, columns)
+    if given.stratified:
+        data = stratified(data, [one.verdict == "accepted" for one, _ in rows])
     if len(rows) > given.size:
-        print("\n" + resample(data, given.precision, given.size, given.times))
+        try:
+            print("\n" + resample(data, given.precision, given.size, given.times))
+        except UsageError as error:
+            flags.error(str(error))
     return 0
 
 

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         report = score_run(arguments.out, arguments.truth)
         if arguments.labels is not None:
-            write_labels(report, arguments.labels)
+            write_labels(report, arguments.out, arguments.labels)
         print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:

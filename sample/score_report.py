@@ -11,8 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotate.calibration.labels import judged
 from annotate.errors import InputError
 from annotate.files import read_regular, write_output
+from annotate.report import rows as published
+from annotate.tables import parts
 from annotate.text import parse_json
 from sample.scoring import WRONG_TARGETS, Marks, Truth, mark, truth_of
 from schemas.calibration import Label
@@ -160,12 +163,12 @@ def score_run(out: Path, truth: Path) -> Report:
     return Report(tuple(scored), expected - len(scored))
 
 
-def write_labels(report: Report, path: Path) -> None:
-    """Truth's judgement of every annotated row as a labels file (`annotate calibrate`)."""
+def write_labels(report: Report, out: Path, path: Path) -> None:
+    """Truth's judgement of every annotated row of OUT as a labels file (`annotate calibrate`)."""
+    right = {row.triplet_id: row.marks.row for row in report.rows if row.verdict != "quarantined"}
     labels = (
-        Label(triplet_id=row.triplet_id, person="truth", right=row.marks.row)
-        for row in report.rows
-        if row.verdict != "quarantined"
+        Label(triplet_id=row.triplet_id, person="truth", right=right[row.triplet_id], judged=judged(row))
+        for row in published.load(parts(out, "annotations"), list(right))
     )
     write_output(path, "".join(label.model_dump_json() + "\n" for label in labels))
 

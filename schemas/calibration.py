@@ -15,7 +15,8 @@ class Label(BaseModel):
 
     `right` is null where the person cannot tell: it counts as wrong. `strata` says how many rows each stratum
     of the draw had in OUT, `stratum` which one this row is of; both are empty where every row was as
-    likely to be judged as any other.
+    likely to be judged as any other. `judged` is the digest of what was judged
+    (`annotate.calibration.labels.judged`): chain, request and pictures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,6 +24,7 @@ class Label(BaseModel):
     triplet_id: str
     person: str
     right: bool | None
+    judged: str = ""
     stratum: str = ""
     strata: dict[str, Annotated[int, Field(ge=1, le=10**9)]] = {}
     note: str = ""
@@ -49,13 +51,14 @@ class Point(BaseModel):
 
 class Calibration(BaseModel):
     """Contents of thresholds.json. `annotate select --precision` keeps the promise, for rows that came to be
-    as these did (`job` to `writing`); `needed` is how many more labels a precision needs that these labels
-    cannot promise (null: more labels alone would not do). `digest` is the sha256 of all the rest: what a hand
+    as these did (`job` to `writing`). `judged_rows` is how many there were, accepted and rejected, `rows` how
+    many of them were labelled; `needed` is how many more labels a precision needs that these labels cannot
+    promise (null: more labels alone would not do). `digest` is the sha256 of all the rest: what a hand
     changed promises nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[4] = 4
+    version: Literal[5] = 5
     job: str
     dataset: str
     split: str
@@ -68,6 +71,7 @@ class Calibration(BaseModel):
     prompt_version: str
     checks: tuple[str, ...]
     writing: Writing
+    judged_rows: int
     rows: int
     people: tuple[str, ...]
     agreement: float | None

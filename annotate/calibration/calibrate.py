@@ -118,6 +118,19 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
     return _choice(data, tuning, test, chosen, alpha, bool(certified))
 
 
+def best_promise(accepted: int, of_accepted: int, rejected: int, of_rejected: int) -> tuple[int, float]:
+    """How many accepted rows certify when so many of each kind are labelled, and the precision that they
+    promise when all of them are right and kept, and nothing else is: more cannot be had."""
+    certifying = accepted - round(TUNING * accepted)
+    stands_for = of_accepted / max(accepted, 1)
+    heaviest = max(stands_for, of_rejected / rejected if rejected else 0.0)
+    right = np.zeros(certifying)
+    plain = accepted + rejected >= of_accepted + of_rejected
+    weights = np.full(certifying, stands_for / heaviest if heaviest else 1.0)
+    bet = best_bet(np.zeros(1), np.ones(1), 1 - DELTA)
+    return certifying, 1 - upper_error(right, weights, DELTA, bet, plain)
+
+
 def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     """Two random parts; each stratum is split, so that no part is without one."""
     order = np.random.default_rng(seed).permutation(len(data.wrong))

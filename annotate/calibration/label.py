@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_rows
-from annotate.calibration.labels import agreement, append_label, read_labels
+from annotate.calibration.calibrate import best_promise
+from annotate.calibration.draw import ACCEPTED, REJECTED, Drawn, draw_numbers, draw_rows
+from annotate.calibration.labels import agreement, append_label, judged, outdated, read_labels
 from annotate.errors import OutputError, UsageError
 from annotate.files import write_output
 from annotate.report import rows as published
 from annotate.report.chain import chain, saw_target_words
 from annotate.report.pictures import Pictures, data_uri
+<<<<<<< HEAD
 from annotate.shards.publish import published_parts, read_manifest
+=======
+from annotate.shards.publish import read_finished
+>>>>>>> h-b
 from annotate.tables import parts, read_table
 from schemas.calibration import Label
 from schemas.manifest import Manifest
@@ -38,10 +44,15 @@ def label(
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
     `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
+<<<<<<< HEAD
     asked about. That a row was written with the target shown is not told, since only accepted second chances
     stand: how many were is in what returns. Raises `UsageError` for an OUT without rows, a name that cannot
     be shown, and a file of labels that were drawn from other rows, `OutputError` for files that are not the
     manifest's.
+=======
+    asked about. Raises `OutputError` for an OUT that is not finished, `UsageError` for one without rows, a
+    name that cannot be shown, and a file of labels that were drawn from other rows.
+>>>>>>> h-b
     """
     if not person.strip() or not person.isprintable():
         raise UsageError("labels need a name of printable characters; give --person NAME")
@@ -65,12 +76,25 @@ def label(
                 triplet_id=entry.triplet_id,
                 person=person,
                 right=None if answer == "u" else answer == "y",
+                judged=judged(row),
                 stratum=entry.stratum,
                 strata=sizes,
             ),
         )
     now = progress(_existing(labels_file), len(drawn))
     return "\n".join(filter(None, (now, saw_target_words(manifest))))
+
+
+def at_best(of_accepted: int, of_rejected: int, count: int) -> str:
+    """What a draw of `count` rows can promise, told before anybody judges one."""
+    drawn = draw_numbers(of_accepted, of_rejected, count)
+    certifying, precision = best_promise(drawn[ACCEPTED], of_accepted, drawn[REJECTED], of_rejected)
+    known = math.floor(1e4 * precision) / 1e4
+    return (
+        f"to judge: {drawn[ACCEPTED]:,} of {of_accepted:,} accepted and {drawn[REJECTED]:,} of "
+        f"{of_rejected:,} rejected rows; at best, if none of the {certifying:,} accepted ones that certify "
+        f"is wrong, they promise a precision of {known:g} (.99 needs 299 or more there without an error)"
+    )
 
 
 def shown(row: Row) -> str:
@@ -107,7 +131,11 @@ def progress(labels: list[Label], drawn: int) -> str:
 
 def _strata(out: Path, manifest: Manifest) -> dict[str, list[str]]:
     """The ids of OUT's annotated rows by verdict."""
+<<<<<<< HEAD
     published_parts(out, manifest, "annotations")  # whose rows will be shown
+=======
+    read_finished(out)
+>>>>>>> h-b
     strata = {
         ACCEPTED: [n for path in published_parts(out, manifest, "train") for n in _ids(path)],
         REJECTED: [n for path in published_parts(out, manifest, "rejected") for n in _ids(path)],
@@ -126,9 +154,10 @@ def _refuse_other_rows(
 ) -> None:
     """Labels of two states of OUT stand for different rows: no weights would make one sample of them."""
     verdicts = {name: stratum for stratum, ids in strata.items() for name in ids}
-    if any(one.strata != sizes or verdicts.get(one.triplet_id) != one.stratum for one in existing):
+    other = any(one.strata != sizes or verdicts.get(one.triplet_id) != one.stratum for one in existing)
+    if other or outdated(existing, _found(out, [one.triplet_id for one in existing])):
         raise UsageError(
-            f"{labels_file} holds labels of other rows than {out} has now, or of other verdicts; "
+            f"{labels_file} holds labels of other rows or chains than {out} has now, or of other verdicts; "
             "give another --labels, or select the thresholds that it was begun with"
         )
 
@@ -141,9 +170,12 @@ def _ids(path: Path) -> list[str]:
     return [str(name) for name in read_table(path, ["triplet_id"])["triplet_id"].to_pylist()]
 
 
+def _found(out: Path, triplet_ids: list[str]) -> dict[str, Row]:
+    return {row.triplet_id: row for row in published.load(parts(out, "annotations"), triplet_ids)}
+
+
 def _rows(out: Path, drawn: list[Drawn]) -> Iterator[tuple[Drawn, Row]]:
-    wanted = [entry.triplet_id for entry in drawn]
-    found = {row.triplet_id: row for row in published.load(parts(out, "annotations"), wanted)}
+    found = _found(out, [entry.triplet_id for entry in drawn])
     for entry in drawn:
         if entry.triplet_id not in found:
             raise OutputError(f"{out}: annotations/ lacks {entry.triplet_id}; run annotate again")

@@ -15,9 +15,24 @@ from pydantic import ValidationError
 from annotate.errors import InputError, OutputError
 from annotate.files import read_regular
 from schemas.calibration import Label
+from schemas.row import Row
 
 MOST_BYTES = 256 << 20
 """A million labels by one person."""
+JUDGED = frozenset(
+    {
+        "triplet_id",
+        "reference_digest",
+        "target_digest",
+        "modification",
+        "caption_claims",
+        "rationale",
+        "edits",
+        "kept",
+        "conclusion_claims",
+    }
+)
+"""Columns that a person judges: what `annotate label` shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,17 @@ def append_label(path: Path, label: Label) -> None:
             handle.write(end + label.model_dump_json().encode() + b"\n")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); give another --labels") from error
+
+
+def judged(row: Row) -> str:
+    """sha256 of what a label of this row is about; of nothing that no person looks at."""
+    return hashlib.sha256(row.model_dump_json(include=set(JUDGED)).encode()).hexdigest()
+
+
+def outdated(labels: Iterable[Label], rows: Mapping[str, Row]) -> Label | None:
+    """The first label that is of something else than these rows hold."""
+    digests = {name: judged(row) for name, row in rows.items()}
+    return next((label for label in labels if label.judged != digests.get(label.triplet_id)), None)
 
 
 def strata_of(labels: Sequence[Label], path: Path) -> dict[str, int]:

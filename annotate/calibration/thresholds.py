@@ -10,12 +10,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from annotate.calibration.calibrate import METHOD, Choice, as_thresholds, choose_thresholds, curve, labelled
-from annotate.calibration.labels import agreement, labels_digest, merged, read_labels, strata_of
+from annotate.calibration.labels import (
+    agreement,
+    labels_digest,
+    merged,
+    outdated,
+    read_labels,
+    strata_of,
+)
 from annotate.checks import CHECKS, measured
 from annotate.errors import InputError, UsageError
 from annotate.files import read_regular, write_output
 from annotate.report import rows as published
+<<<<<<< HEAD
 from annotate.shards.publish import published_parts, read_manifest
+=======
+from annotate.shards.publish import read_finished
+from annotate.tables import parts
+>>>>>>> h-b
 from annotate.text import shorten
 from schemas.calibration import Calibration, Point
 from schemas.manifest import Manifest, Precision
@@ -47,12 +59,17 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
 
     Equal labels give equal thresholds, in whatever order they stand. A score counts when every row that was
     asked all checks has it (look-alikes may be unknown for some). Raises `InputError` for labels that
+<<<<<<< HEAD
     cannot be read or are of other rows, `OutputError` for files that are not the manifest's, `UsageError` for
     a precision outside (0, 1), fewer labels than can choose anything, or rows without common scores.
+=======
+    cannot be read or are of other rows or chains, `OutputError` for an OUT that is not finished, `UsageError`
+    for a precision outside (0, 1), fewer labels than can choose anything, or rows without common scores.
+>>>>>>> h-b
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
-    manifest = read_manifest(out)
+    manifest = read_finished(out)
     if manifest.writing is None:
         raise UsageError(
             f"{out} was made by an earlier version, which did not note how its rows came to be; "
@@ -67,12 +84,24 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
         raise InputError(
             f"{labels_file}: {gone} is no annotated row of {out}; give the OUT that was labelled"
         )
+    if old := outdated(labels, found):
+        raise InputError(
+            f"{labels_file}: the label of {old.triplet_id} by {old.person} is of another chain or other "
+            f"pictures than {out} holds, or does not say of which; label the rows of this OUT into a file "
+            "of their own"
+        )
     if len(one_a_row) < LEAST:
         raise UsageError(
             f"{labels_file} holds labels of {len(one_a_row)} rows, too few to choose thresholds by; "
             f"label {LEAST} or more (`annotate label`)"
         )
     strata = strata_of(labels, labels_file)
+    rows = manifest.counts.accepted + manifest.counts.rejected
+    if strata and (drawn_from := sum(strata.values())) != rows:
+        raise InputError(
+            f"{labels_file} holds labels drawn from {drawn_from:,} rows, and {out} has {rows:,} by now; "
+            "label a draw of these into a file of their own"
+        )
     columns = measured(check for check in CHECKS if check.name in manifest.checks)
     scores = [{name: getattr(found[row], name) for name in columns} for row in one_a_row]
     whole = [one for name, one in zip(one_a_row, scores, strict=True) if not found[name].skipped_checks]
@@ -98,6 +127,7 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
         prompt_version=manifest.prompt_version,
         checks=manifest.checks,
         writing=manifest.writing,
+        judged_rows=rows,
         rows=len(one_a_row),
         people=agreed.people,
         agreement=agreed.share,
@@ -202,7 +232,7 @@ def needed_words(found: Calibration) -> str:
 
 def summary(found: Calibration) -> str:
     """What was found, for a person."""
-    lines = [f"labels      {found.rows:,} rows by {', '.join(found.people)}"]
+    lines = [f"labels      {found.rows:,} of {found.judged_rows:,} rows by {', '.join(found.people)}"]
     if found.agreement is not None:
         kappa = "" if found.kappa is None else f", Cohen's kappa {found.kappa:.2f}"
         lines.append(f"agreement   {found.agreement:.1%} of judgements of the same rows{kappa}")

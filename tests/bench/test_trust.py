@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from annotate.calibration.calibrate import Labelled
-from bench.trust import resample
+from annotate.errors import UsageError
+from bench.trust import resample, stratified
 
 
 def rows(count: int, wrong_share: float, telling: bool) -> Labelled:
@@ -25,3 +27,24 @@ def test_a_score_that_tells_right_from_wrong_is_certified_and_keeps_its_promise(
 
 def test_a_score_that_tells_nothing_is_certified_for_nothing() -> None:
     assert resample(rows(2000, 0.2, telling=False), 0.99, 1000, 5).startswith("0 of 5")
+
+
+def untold(accepted: int, rejected: int, right: bool) -> Labelled:
+    """No score tells anything; all rows of a kind are equal: the accepted right, the rejected as said."""
+    wrong = np.repeat([0.0, 0.0 if right else 1.0], [accepted, rejected])
+    plain = Labelled(("a",), np.ones((accepted + rejected, 1)), wrong, np.ones(accepted + rejected))
+    return stratified(plain, [True] * accepted + [False] * rejected)
+
+
+def test_a_stratified_draw_is_weighed_by_its_strata_and_so_are_the_rows_it_is_measured_on() -> None:
+    """3,000 of 10,000 rows are wrong, and 540 of a draw of 1,800: all are kept, or nothing is certified."""
+    assert resample(untold(7_000, 3_000, right=False), 0.69, 1_800, 3).startswith("0 of 3")
+    said = resample(untold(9_000, 1_000, right=False), 0.85, 1_800, 3)  # 30 % of the labels are wrong
+    assert said.startswith("3 of 3 calibrations on 1800 rows certified 0.85")
+    assert "on the other 8200 rows 0 erred more than promised (mean error 10.00 %, most 10.00 %)" in said
+    assert said.endswith("100.0 % of rows kept")
+
+
+def test_a_draw_that_uses_a_kind_up_measures_nothing() -> None:
+    with pytest.raises(UsageError, match="leaves none of a kind"):
+        resample(untold(900, 100, right=True), 0.9, 600, 1)

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from annotate.calibration.bounds import best_bet, p_value
-from annotate.calibration.calibrate import Labelled, as_thresholds, choose_thresholds, curve, labelled
-from annotate.calibration.draw import draw_rows
+from annotate.calibration.calibrate import (
+    Labelled,
+    _split,
+    as_thresholds,
+    best_promise,
+    choose_thresholds,
+    curve,
+    labelled,
+)
+from annotate.calibration.draw import draw_numbers, draw_rows
 from annotate.calibration.path import keeps, threshold_path
 from annotate.errors import UsageError
 
@@ -65,7 +73,7 @@ def test_one_choice_keeps_its_promise_and_most_right_rows() -> None:
 def test_too_few_labels_say_how_many_more_are_needed() -> None:
     choice = choose_thresholds(sample(1, 120), 0.99)
     assert not choice.certified
-    assert choice.needed is None or choice.needed > 299
+    assert choice.needed is not None and choice.needed > 299 - 120
 
 
 def without_errors(rows: int, strata: bool) -> Labelled:
@@ -189,6 +197,33 @@ def test_all_rows_of_all_strata_are_a_simple_random_sample_and_fewer_are_not() -
 
 
 def test_each_part_of_a_split_holds_rows_of_each_stratum() -> None:
-    rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 1.0}, True, "accepted")] * 60
-    data = labelled([*rows, ({"a": 1.0}, False, "rejected")], ("a",), {"accepted": 900, "rejected": 100})
-    assert not choose_thresholds(data, 0.95).certified, "one rejected row, and it is wrong"
+    rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 1.0}, True, "accepted")] * 300
+    data = labelled([*rows, *[({"a": 1.0}, False, "rejected")] * 3], ("a",), SIZES)
+    for seed in range(20):
+        first, second = _split(data, seed)
+        assert first.stratum is not None and second.stratum is not None
+        assert np.bincount(first.stratum).tolist() == [105, 1]
+        assert np.bincount(second.stratum).tolist() == [195, 2]
+
+
+def perfect(accepted: int, rejected: int) -> Labelled:
+    """As many labels of `SIZES` rows: all accepted rows right, the rejected ones wrong, told by the score."""
+    rows: list[tuple[dict[str, float | None], bool, str]] = [({"a": 0.9}, True, "accepted")] * accepted
+    return labelled([*rows, *[({"a": 0.1}, False, "rejected")] * rejected], ("a",), SIZES)
+
+
+@pytest.mark.parametrize(("accepted", "rejected"), [(300, 100), (500, 60), (120, 140)])
+def test_the_best_promise_is_made_by_labels_without_an_error_and_no_higher_one(
+    accepted: int, rejected: int
+) -> None:
+    best = best_promise(accepted, SIZES["accepted"], rejected, SIZES["rejected"])[1]
+    assert choose_thresholds(perfect(accepted, rejected), best - 0.0005).certified
+    assert not choose_thresholds(perfect(accepted, rejected), best + 0.0005).certified
+
+
+def test_the_draw_that_label_proposes_may_promise_99_percent_and_600_rows_may_not() -> None:
+    reached = []
+    for count in (600, 750):
+        drawn = draw_numbers(4_149, 844, count)
+        reached.append(best_promise(drawn["accepted"], 4_149, drawn["rejected"], 844)[1] >= 0.99)
+    assert reached == [False, True]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,16 +10,16 @@ import pytest
 
 from annotate.calibration.label import label
 from annotate.calibration.thresholds import calibrate, other_rows
+from annotate.checks import DEFAULT_CHECKS, measured
+from annotate.checks.coherence import COHERENCE
 from annotate.cli import main
-from annotate.shards.plan import make_plan
-from annotate.shards.publish import publish, read_manifest
-from annotate.shards.run import Tools, run_shard
+from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.shards.publish import read_manifest
 from annotate.tables import parts, read_rows
-from annotate.teacher.request import Reply, Request
 from schemas.calibration import Calibration, Label
-from tests.shards.world import JOB, make_tools, origin, scripted, triplet, verified
+from schemas.row import Row
+from tests.calibration.world import published, scored, write_labels
 
-pytestmark = pytest.mark.slow
 ROWS = 320
 
 
@@ -28,47 +27,40 @@ def wrong(number: int) -> bool:
     return number % 4 == 0
 
 
-def teacher(request: Request) -> Reply | None:
-    """Sure that wrong edits are wrong, less sure than the default threshold wants of some right ones."""
-    if request.stage != "covers":
-        return None
-    number = int(request.turns[-1].text.split("(")[1].split(")")[0])
-    return verified(request, 0.01 if wrong(number) else 0.08 if number % 8 == 1 else 0.98)
-
-
-def published(folder: Path, early_stop: bool) -> Path:
-    triplets = [triplet(number, reference=f"ref-{number // 40}", target="t") for number in range(ROWS)]
-    tools: Tools = make_tools(folder, scripted(teacher), triplets, early_stop=early_stop)
-    plan = make_plan(triplets, JOB, shard_size=ROWS)
-    result = asyncio.run(run_shard(plan, plan.shards[0], tools))
-    publish(plan, [result.path], folder / "out", origin(tools))
-    return folder / "out"
+def row(number: int, early_stop: bool) -> Row:
+    """Wrong edits are surely wrong, some right ones less sure than the default threshold wants."""
+    p = 0.01 if wrong(number) else 0.08 if number % 8 == 1 else 0.98
+    if not early_stop or p >= DEFAULT_THRESHOLDS["p_covers"]:
+        return scored(number, p_covers=p)
+    place = DEFAULT_CHECKS.index(COHERENCE) + 1
+    unasked = DEFAULT_CHECKS[place:]
+    return scored(
+        number,
+        skipped=tuple(check.name for check in unasked),
+        **{**dict.fromkeys(measured(unasked)), "p_covers": p},
+    )
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return published(tmp_path_factory.mktemp("calibrate"), early_stop=False)
+    return published(tmp_path_factory.mktemp("calibrate"), [row(n, False) for n in range(ROWS)])
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same rows, each asked no further than its verdict needs."""
-    return published(tmp_path_factory.mktemp("stopped"), early_stop=True)
+    rows = [row(number, True) for number in range(ROWS)]
+    return published(tmp_path_factory.mktemp("stopped"), rows, early_stop=True)
 
 
-def labels(path: Path, rows: int = ROWS) -> Path:
-    judged = [
-        Label(triplet_id=f"cirr/train/{n}", person="truth", right=not wrong(n)).model_dump_json()
-        for n in range(rows)
-    ]
-    path.write_text("\n".join(judged) + "\n")
-    return path
+def labels(path: Path, out: Path, count: int = ROWS) -> Path:
+    return write_labels(path, out, wrong, count)
 
 
 def test_calibrated_thresholds_keep_right_rows_that_the_defaults_lose(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     before = read_manifest(out).counts.accepted
     assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"]) == 0
     assert "promise     precision >= 0.95" in capsys.readouterr().out
@@ -86,7 +78,7 @@ def test_calibrated_thresholds_keep_right_rows_that_the_defaults_lose(
 
 
 def test_the_order_of_the_labels_decides_nothing(out: Path, tmp_path: Path) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     found = []
     for turned in (False, True):
         lines = file.read_text().splitlines()
@@ -100,7 +92,7 @@ def test_the_order_of_the_labels_decides_nothing(out: Path, tmp_path: Path) -> N
 def test_too_few_labels_end_with_one_line_and_promise_nothing(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = labels(tmp_path / "few.jsonl", 60)
+    file = labels(tmp_path / "few.jsonl", out, 60)
     assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.99"]) == 1
     told = capsys.readouterr()
     assert "too few labels for this promise: about" in told.err and "more needed" in told.err
@@ -135,7 +127,7 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
 def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], words: str
 ) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
     foreign = tmp_path / "thresholds.json"
     made = json.loads((out / "thresholds.json").read_text())
@@ -151,7 +143,7 @@ def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
 def test_a_file_that_a_hand_changed_promises_nothing(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object]
 ) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
     path = out / "thresholds.json"
     path.write_text(json.dumps(json.loads(path.read_text())))  # another layout of the same is none
@@ -162,7 +154,7 @@ def test_a_file_that_a_hand_changed_promises_nothing(
 
 
 def test_the_seed_counts_where_it_drew_the_rows(out: Path, tmp_path: Path) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"]) == 0
     found = Calibration.model_validate_json((out / "thresholds.json").read_bytes())
     manifest, other = read_manifest(out), {"seed": 3}
@@ -176,7 +168,7 @@ def test_the_seed_counts_where_it_drew_the_rows(out: Path, tmp_path: Path) -> No
 def test_a_higher_precision_than_was_calibrated_is_refused(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
     assert main(["select", "--out", str(out), "--precision", "0.97"]) == 2
     assert "promises a precision of 0.95, not 0.97" in capsys.readouterr().err
@@ -194,7 +186,7 @@ def test_labels_of_other_rows_and_impossible_promises_are_refused(
 
 
 def test_rows_that_were_stopped_early_are_kept_by_no_promise(stopped: Path, tmp_path: Path) -> None:
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", stopped)
     before = read_manifest(stopped).counts.accepted
     assert main(["calibrate", "--out", str(stopped), "--labels", str(file), "--precision", "0.95"]) == 0
     assert main(["select", "--out", str(stopped), "--precision", "0.95"]) == 0
@@ -207,7 +199,7 @@ def test_rows_of_an_earlier_version_are_promised_nothing(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Their manifest does not say how they came to be."""
-    file = labels(tmp_path / "labels.jsonl")
+    file = labels(tmp_path / "labels.jsonl", out)
     main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.95"])
     now = (out / "manifest.json").read_text()
     (out / "manifest.json").write_text(json.dumps({**json.loads(now), "writing": None}))
@@ -225,7 +217,7 @@ def test_rows_of_an_earlier_version_are_promised_nothing(
 def test_fewer_labels_than_can_choose_are_one_line(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, words: str
 ) -> None:
-    file = labels(tmp_path / "few.jsonl", count)
+    file = labels(tmp_path / "few.jsonl", out, count)
     assert main(["calibrate", "--out", str(out), "--labels", str(file)]) == 2
     assert words in capsys.readouterr().err
 
@@ -236,7 +228,7 @@ def test_a_folder_where_thresholds_belong_is_one_line(
     (out / "thresholds.json").unlink(missing_ok=True)
     (out / "thresholds.json").mkdir()
     try:
-        for command in (["calibrate", "--labels", str(labels(tmp_path / "labels.jsonl"))], ["select"]):
+        for command in (["calibrate", "--labels", str(labels(tmp_path / "labels.jsonl", out))], ["select"]):
             assert main([*command, "--out", str(out), "--precision", "0.95"]) == 2
             assert "thresholds.json" in capsys.readouterr().err
     finally:
@@ -260,3 +252,77 @@ def test_a_draw_labelled_in_part_is_calibrated_with_the_weights_of_what_was_labe
     found = calibrate(out, file, 0.9)
     assert found.rows == 250 and found.promise is not None and found.kept_share is not None
     assert found.kept_share == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conclusion_claims": ("a green ball",)},
+        {"caption_claims": ("a ball",)},
+        {"rationale": "it was red"},
+        {"edits": ({"aspect": "ball", "from": "red", "to": "green"},)},
+        {"kept": ()},
+        {"modification": "make the ball green"},
+        {"reference_digest": None},
+        {"target_digest": "d" * 64},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_labels_of_another_chain_or_other_pictures_of_the_same_triplet_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object]
+) -> None:
+    rows = [row(number, False) for number in range(40)]
+    before = published(tmp_path / "before", rows)
+    file = labels(tmp_path / "labels.jsonl", before)
+    anew = Row.model_validate(rows[13].model_dump(by_alias=True) | change)
+    out = published(tmp_path / "anew", [*rows[:13], anew, *rows[14:]])
+    assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.5"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the label of cirr/train/13 by truth is of another chain" in line and "into a file" in line
+
+
+def test_a_label_outlives_new_scores_and_one_that_does_not_say_what_it_is_of_counts_for_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(number, False) for number in range(40)]
+    file = labels(tmp_path / "labels.jsonl", published(tmp_path / "before", rows))
+    seen = [scored(number, p_covers=0.0 if wrong(number) else 1.0) for number in range(40)]
+    command = ["calibrate", "--out", str(published(tmp_path / "anew", seen)), "--labels", str(file)]
+    assert main([*command, "--precision", "0.5"]) == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    del lines[7]["judged"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    assert main([*command, "--precision", "0.5"]) == 2
+    assert "the label of cirr/train/7 by truth" in capsys.readouterr().err
+
+
+def test_labels_drawn_from_fewer_rows_than_there_are_stand_for_no_sample_of_them(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "labels.jsonl"
+    label(out, file, "ada", 100, 0, lambda digest: None, lambda prompt: "y")
+    command = ["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.5"]
+    assert main(command) == 0
+    assert "100 of 320 rows" in capsys.readouterr().out
+    found = Calibration.model_validate_json((out / "thresholds.json").read_bytes())
+    assert (found.judged_rows, found.rows) == (ROWS, 100)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        line["strata"]["accepted"] -= 1
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(command) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "drawn from 319 rows" in told and "has 320 by now" in told
+
+
+def test_a_run_that_is_not_finished_is_neither_labelled_nor_calibrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(number, False) for number in range(40)]
+    file = labels(tmp_path / "labels.jsonl", published(tmp_path / "whole", rows))
+    out = published(tmp_path / "part", rows, missing=2)
+    for command in (["calibrate"], ["label", "--person", "ada"]):
+        assert main([*command, "--out", str(out), "--labels", str(file)]) == 2
+        (told,) = capsys.readouterr().err.splitlines()
+        assert "is not finished: 2 of 42 triplets have no row yet" in told

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from annotate.calibration.draw import draw_rows
-from annotate.calibration.label import PAGE, label, page, shown
+from annotate.calibration.label import PAGE, at_best, label, page, shown
 from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
 from annotate.calibration.thresholds import calibrate
 from annotate.errors import InputError, OutputError, UsageError
 from annotate.shards.publish import rejudge
+<<<<<<< HEAD
 from annotate.tables import parts
+=======
+from annotate.tables import parts, read_rows, to_table, write_table
+>>>>>>> h-b
 from schemas.calibration import Label
 from tests.shards.test_publish import annotate, changed, guided_teacher, mixed
 from tests.tables.rows import make_row
@@ -189,6 +193,7 @@ def test_labels_of_verdicts_that_have_changed_since_are_not_continued(tmp_path: 
     assert not asked
 
 
+<<<<<<< HEAD
 def test_a_judge_is_not_told_which_row_was_guided_but_that_some_were(tmp_path: Path) -> None:
     annotate(tmp_path, guided_teacher(), chances=1, guided=True)
     out, file = tmp_path / "out", tmp_path / "labels.jsonl"
@@ -214,6 +219,25 @@ def test_files_that_are_not_the_manifests_are_neither_labelled_nor_calibrated_on
     if part == "annotations":
         with pytest.raises(OutputError, match=re.escape(words)):
             calibrate(out, file, 0.9)
+=======
+def test_labels_of_chains_that_were_written_anew_since_are_not_continued(tmp_path: Path) -> None:
+    annotate(tmp_path, mixed())
+    out, file = tmp_path / "out", tmp_path / "labels.jsonl"
+    read, _ = answers("y", "y")
+    label(out, file, "ada", 20, 0, lambda digest: None, read)
+    (path,) = parts(out, "annotations")
+    rows = [
+        row.model_copy(update={"conclusion_claims": ("a green ball",)})
+        if row.triplet_id == read_labels(file)[0].triplet_id
+        else row
+        for row in read_rows([path])
+    ]
+    write_table(to_table(rows), path)
+    read, asked = answers("y")
+    with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows or chains"):
+        label(out, file, "ada", 20, 0, lambda digest: None, read)
+    assert not asked
+>>>>>>> h-b
 
 
 def of(name: str, stratum: str, sizes: dict[str, int] = SIZES) -> Label:
@@ -252,3 +276,21 @@ def test_what_is_no_text_is_no_labels_file(tmp_path: Path, data: bytes) -> None:
         read_labels(tmp_path / "labels.jsonl")
     with pytest.raises(InputError, match="cannot be read"):
         read_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "certifying", "precision"),
+    [
+        ((4_149, 844), 600, 273, "0.9889"),
+        ((4_149, 844), 750, 341, "0.9911"),
+        ((460, 0), 750, 299, "0.99"),
+        ((457, 0), 750, 297, "0.9899"),
+        ((0, 90), 750, 0, "0"),
+    ],
+)
+def test_before_anything_is_asked_it_is_said_what_the_draw_can_promise_at_best(
+    sizes: tuple[int, int], count: int, certifying: int, precision: str
+) -> None:
+    told = at_best(*sizes, count)
+    assert f"of {sizes[0]:,} accepted" in told and f"none of the {certifying} accepted ones" in told
+    assert f"they promise a precision of {precision} (" in told

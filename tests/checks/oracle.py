@@ -49,14 +49,20 @@ def evidence(**changes: object) -> Evidence:
 @dataclass
 class Oracle:
     """`shown` are the facts of each picture, `settled` the claims that reference and request settle, `right`
-    the edits that are asked for. `asked` keeps every request."""
+    the edits that are asked for. `asked` keeps every request. A question about the text is answered with yes
+    only where the conversation has the reference and the question the modification."""
 
     shown: Mapping[Picture, Collection[str]] = field(
         default_factory=lambda: {REFERENCE: CAPTION, TARGET: CONCLUSION}
     )
     settled: Collection[str] = CONCLUSION
     right: str = "sleeves: long sleeves to sleeveless"
+<<<<<<< HEAD
     sure: float = 0.999
+=======
+    modification: str = EVIDENCE.modification
+    sure: float = 0.99
+>>>>>>> h-b
     asked: list[Request] = field(default_factory=list)
 
     async def ask(self, request: Request) -> Reply:
@@ -76,8 +82,12 @@ class Oracle:
             return all(claim in facts for claim in told[0].split(", "))
         if request.stage == "verify_edit":
             return told[0].rpartition(" to ")[2] in self.shown[request.turns[-1].pictures[0]]
+        pictures = [picture for turn in request.turns for picture in turn.pictures]
+        if told[0] != self.modification or pictures != [REFERENCE]:
+            return False
         if request.stage == "follows":
             return told[1] in self.settled
+        assert request.stage == "covers", f"no facts about {request.stage}"
         return bool(told[1] == self.right)
 
     def counted(self, stage: str) -> int:

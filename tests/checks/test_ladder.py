@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.checks import CHECKS, DEFAULT_CHECKS, Check, Evidence, Findings, choose, measured
-from annotate.checks.ladder import Climbed, Costs, climb, requests_per_triplet
+from annotate.checks.ladder import Climbed, Costs, climb
 from annotate.errors import UsageError
 from annotate.selection import DEFAULT_THRESHOLDS, REASON_OF_SCORE, is_rejected, verdict
 from annotate.teacher.request import Ask
@@ -41,7 +41,6 @@ def test_checks_have_distinct_names_and_columns_that_row_and_selection_know() ->
     assert set(columns) <= set(Row.model_fields)
     assert set(REASON_OF_SCORE) == set(measured(CHECKS))
     assert set(DEFAULT_THRESHOLDS) <= set(measured(DEFAULT_CHECKS))
-    assert requests_per_triplet() <= 15
 
 
 def test_scores_come_in_the_order_of_the_checks_and_none_may_be_left_out() -> None:
@@ -70,9 +69,13 @@ def test_a_writer_that_saw_the_target_is_asked_for_leaks_even_when_rejected() ->
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.floats(0, 1), min_size=8, max_size=8))
-def test_stopping_early_never_changes_a_verdict(values: list[float]) -> None:
-    scores = dict(zip(DEFAULT_THRESHOLDS, values, strict=True))
+@given(
+    st.fixed_dictionaries(
+        {name: st.sampled_from((1.0,) * 6 + (least, least / 2)) for name, least in DEFAULT_THRESHOLDS.items()}
+    )
+)
+def test_stopping_early_never_changes_a_verdict(scores: dict[str, float]) -> None:
+    """Each score is mostly good: a third of the rows is accepted, the others fail late as often as early."""
     checks = tuple(fixed(name, **{name: value}) for name, value in scores.items())
     stopped = walk(EVIDENCE, Oracle(), checks).scores
     whole = walk(EVIDENCE, Oracle(), checks, early_stop=False).scores

@@ -62,19 +62,19 @@ def test_a_right_chain_is_coherent_and_wholly_carried_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "share"),
     [
-        {"edits": (Edit(aspect="sleeves", from_="short sleeves", to="sleeveless"),)},
-        {"conclusion": CAPTION},
-        {"conclusion": (*CONCLUSION, "long sleeves")},
-        {"edits": (SLEEVES, Edit(aspect="sleeves", from_="long sleeves", to="short sleeves"))},
-        {"kept": ("color", "sleeves")},
-        {"edits": (SLEEVES, BELT)},
-        {"edits": (Edit(aspect="waist", from_="no belt", to="none"),)},
-        {"conclusion": (*CONCLUSION, "without a v neck")},
-        {"edits": (SLEEVES, BELT), "kept": (), "conclusion": (*CONCLUSION[:-1], "belt", "beltless")},
-        {"conclusion": ("sleeveless",)},
-        {"conclusion": ("sleeveless", "plain")},
+        ({"edits": (Edit(aspect="sleeves", from_="short sleeves", to="sleeveless"),)}, 0),
+        ({"conclusion": CAPTION}, 0),
+        ({"conclusion": (*CONCLUSION, "long sleeves")}, 0),
+        ({"edits": (SLEEVES, Edit(aspect="sleeves", from_="long sleeves", to="short sleeves"))}, 0),
+        ({"kept": ("color", "sleeves")}, 0),
+        ({"edits": (SLEEVES, BELT)}, 1 / 2),
+        ({"edits": (Edit(aspect="waist", from_="no belt", to="none"),)}, 0),
+        ({"conclusion": (*CONCLUSION, "without a v neck")}, 5 / 6),
+        ({"edits": (SLEEVES, BELT), "kept": (), "conclusion": (*CONCLUSION[:-1], "belt", "beltless")}, 5 / 6),
+        ({"conclusion": ("sleeveless",)}, 0),
+        ({"conclusion": ("sleeveless", "plain")}, 0),
     ],
     ids=[
         "from not in caption",
@@ -90,8 +90,9 @@ def test_a_right_chain_is_coherent_and_wholly_carried_over() -> None:
         "hardly more",
     ],
 )
-def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, Any]) -> None:
-    assert coherent(chain(**changes)) < 1.0
+def test_contradictions_between_caption_edits_and_conclusion(changes: dict[str, Any], share: float) -> None:
+    """The share, since another test of `coherent` may find a little of the same fault."""
+    assert coherent(chain(**changes)) == pytest.approx(share, abs=1e-6)
 
 
 def test_an_old_value_that_two_claims_state_is_no_contradiction() -> None:
@@ -140,7 +141,6 @@ def test_the_same_words_about_several_things_are_no_loop() -> None:
 
 @pytest.mark.parametrize("claim", ["it has no sleeves", "arms are bare", "NO  sleeves"])
 def test_an_edit_stated_in_other_words_is_no_contradiction(claim: str) -> None:
-    assert "sleeveless" in CONCLUSION
     said = tuple(claim if each == "sleeveless" else each for each in CONCLUSION)
     assert coherent(chain(conclusion=said)) == 1.0
     assert carried(chain(conclusion=said)) < 1.0

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annotate.calibration.labels import read_labels
+from annotate.calibration.labels import judged, read_labels
+from annotate.tables import to_table, write_table
 from sample.__main__ import main
 from sample.score_report import Report, Scored, score_run, summary, write_labels
 from sample.scoring import Marks, mark, truth_of
+from tests.tables.rows import make_row
 
 REFERENCE = {
     "color": "red",
@@ -255,6 +257,9 @@ def test_truth_is_written_as_labels_of_the_annotated_rows(tmp_path: Path) -> Non
         Scored(f"cirr/train/{n}", verdict, (), (), 0, None, marks)
         for n, verdict in enumerate(("accepted", "quarantined"))
     )
-    write_labels(Report(rows, 0), tmp_path / "labels.jsonl")
+    annotated = make_row(0)
+    write_table(to_table([annotated]), tmp_path / "annotations" / "part-00000.parquet")
+    write_labels(Report(rows, 0), tmp_path, tmp_path / "labels.jsonl")
     (label,) = read_labels(tmp_path / "labels.jsonl")
     assert (label.triplet_id, label.person, label.right) == ("cirr/train/0", "truth", marks.row)
+    assert label.judged == judged(annotated)
