@@ -15,11 +15,7 @@ from annotate.files import write_output
 from annotate.report import rows as published
 from annotate.report.chain import chain, saw_target_words
 from annotate.report.pictures import Pictures, data_uri
-<<<<<<< HEAD
-from annotate.shards.publish import published_parts, read_manifest
-=======
-from annotate.shards.publish import read_finished
->>>>>>> h-b
+from annotate.shards.publish import published_parts, read_finished
 from annotate.tables import parts, read_table
 from schemas.calibration import Label
 from schemas.manifest import Manifest
@@ -44,19 +40,14 @@ def label(
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
     `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
-<<<<<<< HEAD
     asked about. That a row was written with the target shown is not told, since only accepted second chances
     stand: how many were is in what returns. Raises `UsageError` for an OUT without rows, a name that cannot
-    be shown, and a file of labels that were drawn from other rows, `OutputError` for files that are not the
-    manifest's.
-=======
-    asked about. Raises `OutputError` for an OUT that is not finished, `UsageError` for one without rows, a
-    name that cannot be shown, and a file of labels that were drawn from other rows.
->>>>>>> h-b
+    be shown, and a file of labels that were drawn from other rows, `OutputError` for an OUT that is not
+    finished or files that are not the manifest's.
     """
     if not person.strip() or not person.isprintable():
         raise UsageError("labels need a name of printable characters; give --person NAME")
-    manifest = read_manifest(out)
+    manifest = read_finished(out)
     strata = _strata(out, manifest)
     drawn = draw_rows(strata[ACCEPTED], strata[REJECTED], count, seed)
     sizes = {name: len(ids) for name, ids in strata.items() if ids}
@@ -131,11 +122,7 @@ def progress(labels: list[Label], drawn: int) -> str:
 
 def _strata(out: Path, manifest: Manifest) -> dict[str, list[str]]:
     """The ids of OUT's annotated rows by verdict."""
-<<<<<<< HEAD
     published_parts(out, manifest, "annotations")  # whose rows will be shown
-=======
-    read_finished(out)
->>>>>>> h-b
     strata = {
         ACCEPTED: [n for path in published_parts(out, manifest, "train") for n in _ids(path)],
         REJECTED: [n for path in published_parts(out, manifest, "rejected") for n in _ids(path)],

@@ -22,12 +22,7 @@ from annotate.checks import CHECKS, measured
 from annotate.errors import InputError, UsageError
 from annotate.files import read_regular, write_output
 from annotate.report import rows as published
-<<<<<<< HEAD
-from annotate.shards.publish import published_parts, read_manifest
-=======
-from annotate.shards.publish import read_finished
-from annotate.tables import parts
->>>>>>> h-b
+from annotate.shards.publish import published_parts, read_finished
 from annotate.text import shorten
 from schemas.calibration import Calibration, Point
 from schemas.manifest import Manifest, Precision
@@ -59,13 +54,9 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
 
     Equal labels give equal thresholds, in whatever order they stand. A score counts when every row that was
     asked all checks has it (look-alikes may be unknown for some). Raises `InputError` for labels that
-<<<<<<< HEAD
-    cannot be read or are of other rows, `OutputError` for files that are not the manifest's, `UsageError` for
-    a precision outside (0, 1), fewer labels than can choose anything, or rows without common scores.
-=======
-    cannot be read or are of other rows or chains, `OutputError` for an OUT that is not finished, `UsageError`
-    for a precision outside (0, 1), fewer labels than can choose anything, or rows without common scores.
->>>>>>> h-b
+    cannot be read or are of other rows or chains, `OutputError` for an OUT that is not finished or files that
+    are not the manifest's, `UsageError` for a precision outside (0, 1), fewer labels than can choose
+    anything, or rows without common scores.
     """
     if not 0 < precision < 1:
         raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")

@@ -160,7 +160,19 @@ def read_manifest(out: Path) -> Manifest:
         raise OutputError(f"{path} cannot be read; run annotate again") from error
 
 
-<<<<<<< HEAD
+def read_finished(out: Path) -> Manifest:
+    """The manifest of an OUT whose triplets all have their row. Raises `OutputError` for any other."""
+    manifest = read_manifest(out)
+    counts = manifest.counts
+    if manifest.status != "complete":
+        missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
+        raise OutputError(
+            f"{out} is not finished: {missing:,} of {counts.input:,} triplets have no row yet, and "
+            "a sample of the others is none of all; run annotate again first"
+        )
+    return manifest
+
+
 def run_thresholds(manifest: Manifest) -> dict[str, float]:
     """The thresholds that annotate judged by; in an OUT of an earlier version, which did not note them, the
     default ones of the checks that ran, be it that no row got as far as some of them."""
@@ -188,19 +200,6 @@ def published_parts(out: Path, manifest: Manifest, *folders: str) -> list[Path]:
         if digest != facts.sha256:
             raise OutputError(f"{path} was changed: its sha256 is not the one in manifest.json; {cure}")
     return found
-=======
-def read_finished(out: Path) -> Manifest:
-    """The manifest of an OUT whose triplets all have their row. Raises `OutputError` for any other."""
-    manifest = read_manifest(out)
-    counts = manifest.counts
-    if manifest.status != "complete":
-        missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
-        raise OutputError(
-            f"{out} is not finished: {missing:,} of {counts.input:,} triplets have no row yet, and "
-            "a sample of the others is none of all; run annotate again first"
-        )
-    return manifest
->>>>>>> h-b
 
 
 def _publish(

@@ -11,15 +11,11 @@ import pytest
 
 from annotate.calibration.draw import draw_rows
 from annotate.calibration.label import PAGE, at_best, label, page, shown
-from annotate.calibration.labels import agreement, append_label, merged, read_labels, strata_of
+from annotate.calibration.labels import agreement, append_label, judged, merged, read_labels, strata_of
 from annotate.calibration.thresholds import calibrate
 from annotate.errors import InputError, OutputError, UsageError
 from annotate.shards.publish import rejudge
-<<<<<<< HEAD
-from annotate.tables import parts
-=======
-from annotate.tables import parts, read_rows, to_table, write_table
->>>>>>> h-b
+from annotate.tables import parts, read_rows
 from schemas.calibration import Label
 from tests.shards.test_publish import annotate, changed, guided_teacher, mixed
 from tests.tables.rows import make_row
@@ -193,7 +189,6 @@ def test_labels_of_verdicts_that_have_changed_since_are_not_continued(tmp_path: 
     assert not asked
 
 
-<<<<<<< HEAD
 def test_a_judge_is_not_told_which_row_was_guided_but_that_some_were(tmp_path: Path) -> None:
     annotate(tmp_path, guided_teacher(), chances=1, guided=True)
     out, file = tmp_path / "out", tmp_path / "labels.jsonl"
@@ -219,25 +214,21 @@ def test_files_that_are_not_the_manifests_are_neither_labelled_nor_calibrated_on
     if part == "annotations":
         with pytest.raises(OutputError, match=re.escape(words)):
             calibrate(out, file, 0.9)
-=======
+
+
 def test_labels_of_chains_that_were_written_anew_since_are_not_continued(tmp_path: Path) -> None:
     annotate(tmp_path, mixed())
     out, file = tmp_path / "out", tmp_path / "labels.jsonl"
     read, _ = answers("y", "y")
     label(out, file, "ada", 20, 0, lambda digest: None, read)
-    (path,) = parts(out, "annotations")
-    rows = [
-        row.model_copy(update={"conclusion_claims": ("a green ball",)})
-        if row.triplet_id == read_labels(file)[0].triplet_id
-        else row
-        for row in read_rows([path])
-    ]
-    write_table(to_table(rows), path)
+    first = read_labels(file)[0]
+    anew = next(row for row in read_rows(parts(out, "annotations")) if row.triplet_id == first.triplet_id)
+    was = judged(anew.model_copy(update={"conclusion_claims": ("a green ball",)}))
+    file.write_text(file.read_text().replace(first.judged, was))
     read, asked = answers("y")
     with pytest.raises(UsageError, match=r"labels\.jsonl holds labels of other rows or chains"):
         label(out, file, "ada", 20, 0, lambda digest: None, read)
     assert not asked
->>>>>>> h-b
 
 
 def of(name: str, stratum: str, sizes: dict[str, int] = SIZES) -> Label:

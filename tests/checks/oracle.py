@@ -57,12 +57,8 @@ class Oracle:
     )
     settled: Collection[str] = CONCLUSION
     right: str = "sleeves: long sleeves to sleeveless"
-<<<<<<< HEAD
-    sure: float = 0.999
-=======
     modification: str = EVIDENCE.modification
-    sure: float = 0.99
->>>>>>> h-b
+    sure: float = 0.999
     asked: list[Request] = field(default_factory=list)
 
     async def ask(self, request: Request) -> Reply:
