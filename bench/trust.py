@@ -1,8 +1,9 @@
 """Whether the checks keep their bars on annotated sample rows: `python -m bench.trust OUT --truth FILE`.
 
 OUT must have been annotated with EARLY_STOP=0, so that every row has every score. Prints the ladder beside
-one verifier and no filter, and how often calibrations on resampled labels keep their promise on other rows:
-labels of a simple random sample, or with --stratified of a draw as `annotate label` makes it.
+one verifier and no filter, how many rows leak, and how often calibrations on resampled labels keep their
+promise on other rows: labels of a simple random sample, or with --stratified of a draw as `annotate label`
+makes it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ def table(rows: Sequence[tuple[Scored, Row]]) -> str:
             cells.append(f"{sum(dirt in one.dirt for one in kept)} of {planted}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def leaks(rows: Sequence[Row]) -> str:
+    """How many rows and claims of conclusions are called leaks, and how many are not settled."""
+    claims = [name for row in rows for name in row.conclusion_claims or ()]
+    leaked = [name for row in rows for name in row.leak_claims if name in (row.conclusion_claims or ())]
+    leaking = sum(bool(row.leak_claims) for row in rows)
+    return (
+        f"{leaking} of {len(rows)} rows have a claim or phrase that leaks ({_share(leaking, len(rows))}),"
+        f" {len(leaked)} of {len(claims)} claims of conclusions do ({_share(len(leaked), len(claims))})"
+    )
 
 
 def resample(data: Labelled, precision: float, size: int, times: int) -> str:
@@ -117,9 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     scored = {
         one.triplet_id: one for one in score_run(given.out, given.truth).rows if one.verdict != "quarantined"
     }
-    found = published.load(parts(given.out, "annotations"), list(scored))
+    found = list(published.load(parts(given.out, "annotations"), list(scored)))
     rows = [(scored[row.triplet_id], row) for row in found]
-    print(table(rows))
+    print(table(rows) + "\n\n" + leaks(found))
     columns = [
         name for name in measured(DEFAULT_CHECKS) if all(getattr(row, name) is not None for row in found)
     ]

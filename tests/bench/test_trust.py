@@ -7,7 +7,8 @@ import pytest
 
 from annotate.calibration.calibrate import Labelled
 from annotate.errors import UsageError
-from bench.trust import resample, stratified
+from bench.trust import leaks, resample, stratified
+from tests.tables.rows import make_row
 
 
 def rows(count: int, wrong_share: float, telling: bool) -> Labelled:
@@ -48,3 +49,13 @@ def test_a_stratified_draw_is_weighed_by_its_strata_and_so_are_the_rows_it_is_me
 def test_a_draw_that_uses_a_kind_up_measures_nothing() -> None:
     with pytest.raises(UsageError, match="leaves none of a kind"):
         resample(untold(900, 100, right=True), 0.9, 600, 1)
+
+
+def test_leaks_are_counted_by_row_and_by_claim_of_the_conclusion() -> None:
+    found = [
+        make_row(1, conclusion_claims=("red ball", "a star"), leak_claims=("a star",)),
+        make_row(2, conclusion_claims=("red ball", "a moon"), leak_claims=("of the rationale",)),
+        make_row(3, conclusion_claims=("red ball",), leak_claims=()),
+    ]
+    said = leaks(found)
+    assert said.startswith("2 of 3 rows have a claim or phrase that leaks (66.7 %), 1 of 5 claims")
