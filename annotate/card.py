@@ -211,7 +211,10 @@ def _save_for(manifest: Manifest) -> str:
 def _contamination(manifest: Manifest) -> str:
     """Rows whose images evaluated splits have, too."""
     if not manifest.contamination:
-        return "No row's image is known to be one of another split that is evaluated (queries and gallery)."
+        return (
+            "No row's image was found among the queries and galleries of other evaluated splits, as far as\n"
+            "their annotation files lie below ROOT; a gallery that all splits share (CIRCO's) is not compared."
+        )
     rows = [
         f"| `{note}` | {found.get('accepted', 0)} | {sum(found.values())} |"
         for note, found in manifest.contamination.items()

@@ -215,7 +215,7 @@ def _select(arguments: argparse.Namespace) -> int:
         if thresholds:
             raise UsageError("PRECISION chooses the thresholds itself; leave THRESHOLDS out")
         path = arguments.calibration or out / FILE
-        thresholds, precision = promised(path, arguments.precision, known)
+        thresholds, precision = promised(path, arguments.precision, read_finished(out))
     with hold_lock(out / "journal" / "lock"):
         manifest = rejudge(out, thresholds, precision)
         if precision is None and (changed := reset_words(out, known, manifest.thresholds, given=True)):

@@ -45,8 +45,8 @@ NOT_MEASURED = "not_measured"
 REJECTIONS: Mapping[str, str] = {
     "malformed_text": "The text repeats itself, talks about the pictures, echoes the request or is no list "
     "of facts (form below its threshold; form_findings names what).",
-    "incoherent_edits": "Caption, edits and conclusion contradict each other as strings, or the conclusion "
-    "says much less than the two before it (coherent below its threshold).",
+    "incoherent_edits": "Caption, edits and conclusion contradict each other as strings (coherent below "
+    "its threshold).",
     "not_carried_over": "The conclusion is not the caption with the edits made (carried below its "
     "threshold).",
     "edits_mismatch": "The edits are not what the request asks for: one is missing, invented or wrong "

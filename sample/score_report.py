@@ -167,7 +167,13 @@ def write_labels(report: Report, out: Path, path: Path) -> None:
     """Truth's judgement of every annotated row of OUT as a labels file (`annotate calibrate`)."""
     right = {row.triplet_id: row.marks.row for row in report.rows if row.verdict != "quarantined"}
     labels = (
-        Label(triplet_id=row.triplet_id, person="truth", right=right[row.triplet_id], judged=judged(row))
+        Label(
+            triplet_id=row.triplet_id,
+            person="truth",
+            right=right[row.triplet_id],
+            judged=judged(row),
+            strata={"": len(right)},
+        )
         for row in published.load(parts(out, "annotations"), list(right))
     )
     write_output(path, "".join(label.model_dump_json() + "\n" for label in labels))

@@ -50,7 +50,8 @@ class Precision(BaseModel):
 class Writing(BaseModel):
     """How rows came to be, beside teacher, prompts, checks and recipe: rows of other settings are other rows.
 
-    `deciding` are the run's thresholds where they decided what was asked further (early stop, chances).
+    `deciding` are the run's thresholds where they decided what was asked further (early stop, chances),
+    `scores` the version of what the scores mean (`annotate.checks.SCORES`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,15 +66,16 @@ class Writing(BaseModel):
     early_stop: bool
     deciding: dict[str, float]
     encoder: str
+    scores: int = 1
 
 
 class Manifest(BaseModel):
     """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it.
 
     `writing` is null in an OUT of an earlier version: nothing can be promised for its rows; so is
-    `run_thresholds`, those that annotate judged by and a selection starts from. `unchecked` are the default
-    checks that CHECKS left out. `saw_target` and `contamination` count rows by verdict: those whose writer
-    was shown the target, and for each note of that kind (docs/dirt.md) those that have it.
+    `run_thresholds`, those that annotate judged by and a selection starts from. `saw_target` and
+    `contamination` count rows by verdict: those whose writer was shown the target, and for each note of that
+    kind (docs/dirt.md) those that have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,7 +100,6 @@ class Manifest(BaseModel):
     thresholds: dict[str, float]
     run_thresholds: dict[str, float] | None = None
     checks: tuple[str, ...]
-    unchecked: tuple[str, ...] = ()
     costs: dict[str, int]
     precision: Precision | None
     reasons: dict[str, int]

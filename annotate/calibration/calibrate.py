@@ -84,9 +84,10 @@ def labelled(
     strata: Mapping[str, int] | None = None,
 ) -> Labelled:
     """Arrays from (scores, right, stratum) of each row; `strata` has the size of each. In a simple random
-    sample there are none, and nothing is read from the third; a sample of every row is one, too."""
+    sample there are none or one, and nothing is read from the third; a sample of every row is one, too."""
     sizes: dict[Hashable, int] = dict((strata or {}).items())
-    of_rows = [stratum for _, _, stratum in rows] if len(rows) < sum(sizes.values()) else []
+    drawn_by_kind = len(sizes) > 1 and len(rows) < sum(sizes.values())
+    of_rows = [stratum for _, _, stratum in rows] if drawn_by_kind else []
     index = {name: place for place, name in enumerate(sizes)}
     scores = [
         [-1.0 if (value := found.get(name)) is None else value for name in names] for found, _, _ in rows
@@ -120,7 +121,8 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
 
 def best_promise(accepted: int, of_accepted: int, rejected: int, of_rejected: int) -> tuple[int, float]:
     """How many accepted rows certify when so many of each kind are labelled, and the precision that they
-    promise when all of them are right and kept, and nothing else is: more cannot be had."""
+    promise when all of them are right and kept, and nothing else is; rejected rows that are right and would
+    be kept add to that."""
     certifying = accepted - round(TUNING * accepted)
     stands_for = of_accepted / max(accepted, 1)
     heaviest = max(stands_for, of_rejected / rejected if rejected else 0.0)

@@ -83,8 +83,8 @@ def at_best(of_accepted: int, of_rejected: int, count: int) -> str:
     known = math.floor(1e4 * precision) / 1e4
     return (
         f"to judge: {drawn[ACCEPTED]:,} of {of_accepted:,} accepted and {drawn[REJECTED]:,} of "
-        f"{of_rejected:,} rejected rows; at best, if none of the {certifying:,} accepted ones that certify "
-        f"is wrong, they promise a precision of {known:g} (.99 needs 299 or more there without an error)"
+        f"{of_rejected:,} rejected rows; the accepted ones alone promise a precision of {known:g} if none of "
+        f"the {certifying:,} that certify is wrong (.99 needs 299 or more there without an error)"
     )
 
 

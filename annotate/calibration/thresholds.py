@@ -190,6 +190,9 @@ def other_rows(found: Calibration, manifest: Manifest) -> str:
         return f"of another SEED ({found.seed}, here {manifest.seed})"
     if manifest.writing is None:
         return "made otherwise, as far as is known: these are of an earlier version"
+    judged_now = manifest.counts.accepted + manifest.counts.rejected
+    if found.judged_rows != judged_now:
+        return f"of which there were {found.judged_rows:,} (here {judged_now:,})"
     for name, was in found.writing:
         now = getattr(manifest.writing, name)
         if was != now:

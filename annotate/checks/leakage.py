@@ -3,8 +3,8 @@ the target.
 
 Detects: claims of the conclusion, and phrases of the rationale, that neither reference nor request settles
 (`p_settled`), and of those the ones that the target bears out (`leak_claims`, `no_leak`): these a student
-can only learn to guess. Claims that follow as strings from caption and edits are not asked about, unless the
-writer saw the target and their words stand in neither caption nor request: its edits may be from there.
+can only learn to guess. Claims that follow as strings from caption and edits are not asked about; where the
+writer saw the target its edits may be from there, so only those in the request's own words are not.
 Cannot detect: a leak in a claim that happens to be the caption's own, and one that the teacher wrongly
 believes settled. Source: this project's; leakage by a teacher that sees the target is reported for CIR
 annotations, and no published pipeline checks it.
@@ -17,7 +17,7 @@ import re
 
 from annotate.checks.check import HOLDS, Check, Evidence, Findings
 from annotate.checks.question import follows, shows
-from annotate.checks.words import FILLERS, content, follows_as_string, words
+from annotate.checks.words import FILLERS, follows_as_string, words
 from annotate.teacher.request import Ask
 
 INSTRUCTIONS = words(
@@ -38,7 +38,8 @@ async def leakage(ask: Ask, evidence: Evidence) -> Findings:
     claims and phrases that leak. Raises whatever `ask` raises.
     """
     claims = evidence.chain.conclusion.claims
-    asked = [claim for claim in claims if _may_leak(claim, evidence)]
+    request = evidence.modification if evidence.writer.sees_target else None
+    asked = [claim for claim in claims if not follows_as_string(claim, evidence.chain, request)]
     phrases = [phrase for phrase in rationale_phrases(evidence) if phrase not in asked]
     told = await asyncio.gather(*(_leak(ask, evidence, claim) for claim in (*asked, *phrases)))
     found = dict(zip((*asked, *phrases), told, strict=True))
@@ -48,13 +49,6 @@ async def leakage(ask: Ask, evidence: Evidence) -> Findings:
         "claim_leak": tuple(found[claim][1] if claim in found else 0.0 for claim in claims),
         "leak_claims": tuple(claim for claim, (_, leak) in found.items() if leak >= HOLDS),
     }
-
-
-def _may_leak(claim: str, evidence: Evidence) -> bool:
-    if not follows_as_string(claim, evidence.chain):
-        return True
-    known = words(evidence.modification).union(*map(words, evidence.chain.caption.claims))
-    return evidence.writer.sees_target and bool(content(claim) - known)
 
 
 def rationale_phrases(evidence: Evidence) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ ABSENT = frozenset({"", "none", "absent", "nothing", "no", "not there"})
 """Values of an edit that stand for "is not there"."""
 NEGATIONS = frozenset({"no", "not", "without"})
 FILLERS = frozenset({"a", "an", "the", "is", "are", "with", "in", "on", "of", "it", "there", "has", "and"})
+NO_LACK = frozenset({"", "back", "stain", "seam", "time", "end"})
+"""What a word in -less may begin with and deny nothing: a backless dress may have a bow at the back."""
 
 WORD = re.compile(r"[^\W_]+")
 
@@ -43,17 +45,21 @@ def content(text: str) -> frozenset[str]:
 
 
 def denies(claim: str, other: str) -> bool:
-    """Whether a claim says that what another states is not there: of "black belt" "no belt" or "beltless"."""
-    if words(other) & NEGATIONS:
+    """Whether a claim says that what another states is not there: of "black belt" "no belt" or "beltless".
+
+    Only where the claim begins with the negation ("dog is not on grass" says nothing against other grass);
+    "not long" denies "long" alone, and a word in -less what another claim is about, its last word.
+    """
+    said = [word for word in WORD.findall(claim.lower()) if word not in FILLERS]
+    if not said or words(other) & NEGATIONS:
         return False
-    if words(claim) & NEGATIONS:
+    if said[0] == "not":
+        return content(claim) == content(other)
+    if said[0] in NEGATIONS:
         return bool(content(claim)) and content(claim) <= words(other)
-    bare = {word.removesuffix("less") for word in words(claim) if word.endswith("less")}
-    return any(
-        len(stem) > 2 and word.startswith(stem) and not word.endswith("less")
-        for stem in bare
-        for word in words(other)
-    )
+    bare = {word.removesuffix("less") for word in said if word.endswith("less")} - NO_LACK
+    last = WORD.findall(other.lower())[-1:]
+    return len(content(other)) < 3 and any(word in (stem, f"{stem}s") for stem in bare for word in last)
 
 
 def overridden(edit: Edit, caption: Sequence[str]) -> tuple[str, ...]:
@@ -92,8 +98,9 @@ def stating(edit: Edit, caption: Sequence[str], claims: Iterable[str]) -> tuple[
     )
 
 
-def follows_as_string(claim: str, chain: Chain) -> bool:
-    """Whether the claim is one of the caption that no edit overrides, or an edit's `to` in the claim's place.
+def follows_as_string(claim: str, chain: Chain, request: str | None = None) -> bool:
+    """Whether the claim is one of the caption that no edit overrides, or an edit's `to` in the claim's place;
+    with `request` only an edit whose `to` has no word beside those of the request and of what was before.
 
     What follows in this sense cannot be a leak; what does not may still follow in other words.
     """
@@ -102,6 +109,8 @@ def follows_as_string(claim: str, chain: Chain) -> bool:
     if even(claim) in {even(old) for old in caption} - gone:
         return True
     for edit in chain.reasoning.edits:
+        if request is not None and words(edit.to) - FILLERS - words(f"{request} {edit.aspect} {edit.from_}"):
+            continue
         frame = frozenset[str]().union(*(words(old) for old in overridden(edit, caption)))
         allowed = words(edit.to) | words(edit.aspect) | (frame - words(edit.from_)) | FILLERS
         if stating(edit, caption, (claim,)) and words(claim) <= allowed:

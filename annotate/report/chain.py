@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from annotate.checks import left_out
 from annotate.report.rows import SCORES
 from annotate.selection import REASONS
 from annotate.text import plain
@@ -90,9 +91,10 @@ def left_out_words(manifest: Manifest) -> str:
 
 def unchecked_words(manifest: Manifest) -> str:
     """Which default checks never ran; "" where all did."""
-    if not manifest.unchecked:
+    unchecked = left_out(manifest.checks)
+    if not unchecked:
         return ""
-    return f"{', '.join(manifest.unchecked)} never ran (CHECKS): no row was rejected for what they detect"
+    return f"{', '.join(unchecked)} never ran (CHECKS): no row was rejected for what they detect"
 
 
 def saw_target_words(manifest: Manifest) -> str:

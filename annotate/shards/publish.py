@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from annotate.card import dataset_card
-from annotate.checks import CHECKS, left_out, measured
+from annotate.checks import CHECKS, measured
 from annotate.checks.duplicates import is_contamination
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
@@ -99,7 +99,6 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         thresholds=dict(origin.thresholds),
         run_thresholds=dict(origin.thresholds),
         checks=origin.checks,
-        unchecked=left_out(origin.checks),
         costs=_costs(origin),
         precision=None,
         reasons=_reasons(index),
@@ -136,7 +135,6 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
     index = _index(sources, judged)
     changes = {
         "thresholds": wanted,
-        "unchecked": left_out(manifest.checks),
         "precision": precision,
         "counts": _counts(index, manifest.counts.input),
         "reasons": _reasons(index),
@@ -174,10 +172,13 @@ def read_finished(out: Path) -> Manifest:
 
 
 def run_thresholds(manifest: Manifest) -> dict[str, float]:
-    """The thresholds that annotate judged by; in an OUT of an earlier version, which did not note them, the
-    default ones of the checks that ran, be it that no row got as far as some of them."""
+    """The thresholds that annotate judged by. An OUT of an earlier version noted them only where they decided
+    what was asked; else they are today's default ones of the checks that ran, be it that no row got as far as
+    some of them."""
     if manifest.run_thresholds is not None:
         return manifest.run_thresholds
+    if manifest.writing is not None and manifest.writing.deciding:
+        return manifest.writing.deciding
     return defaults_for(measured(check for check in CHECKS if check.name in manifest.checks))
 
 

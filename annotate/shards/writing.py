@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotate.checks import SCORES
 from annotate.shards.run import Tools
 from schemas.manifest import Writing
 
@@ -20,4 +21,5 @@ def writing_of(tools: Tools) -> Writing:
         early_stop=tools.early_stop,
         deciding=dict(tools.thresholds) if tools.early_stop or tools.chances else {},
         encoder=tools.encoder,
+        scores=SCORES,
     )

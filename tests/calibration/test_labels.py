@@ -279,9 +279,9 @@ def test_what_is_no_text_is_no_labels_file(tmp_path: Path, data: bytes) -> None:
         ((0, 90), 750, 0, "0"),
     ],
 )
-def test_before_anything_is_asked_it_is_said_what_the_draw_can_promise_at_best(
+def test_before_anything_is_asked_it_is_said_what_the_accepted_rows_of_the_draw_can_promise(
     sizes: tuple[int, int], count: int, certifying: int, precision: str
 ) -> None:
     told = at_best(*sizes, count)
-    assert f"of {sizes[0]:,} accepted" in told and f"none of the {certifying} accepted ones" in told
-    assert f"they promise a precision of {precision} (" in told
+    assert f"of {sizes[0]:,} accepted" in told and f"none of the {certifying} that" in told
+    assert f"alone promise a precision of {precision} if" in told

@@ -144,6 +144,22 @@ def test_a_writer_that_sees_the_target_may_have_its_edits_from_there() -> None:
     assert asyncio.run(leakage(oracle.ask, told))["leak_claims"] == () and not oracle.asked
 
 
+def test_what_a_seeing_writer_edits_is_asked_though_its_words_stand_elsewhere() -> None:
+    bare = Edit(aspect="waist", from_="black belt", to="no belt")
+    red = Edit(aspect="cube", from_="blue", to="red")
+    seen = evidence(
+        caption=("cube: blue", "red ball", "black belt"),
+        edits=(bare, red),
+        kept=(),
+        conclusion=("cube: red", "red ball", "no belt"),
+        rationale="keep the ball",
+    )
+    seen = replace(seen, writer=replace(WRITER, sees_target=True), modification="show the cube larger")
+    oracle = Oracle(settled=(), modification=seen.modification)
+    found = asyncio.run(leakage(oracle.ask, seen))
+    assert found["p_settled"] < 0.5 and len(oracle.asked) == 8  # both edits, blind and of the target
+
+
 def test_an_invention_is_unsettled_but_no_leak() -> None:
     found = asyncio.run(leakage(Oracle().ask, evidence(conclusion=(*CONCLUSION, "star emblem"))))
     assert found["leak_claims"] == ()
