@@ -213,7 +213,7 @@ def _contamination(manifest: Manifest) -> str:
     if not manifest.contamination:
         return (
             "No row's image was found among the queries and galleries of other evaluated splits, as far as\n"
-            "their annotation files lie below ROOT; a gallery that all splits share (CIRCO's) is not compared."
+            "their annotation files lie below ROOT; a gallery of all splits (CIRCO's) is not compared."
         )
     rows = [
         f"| `{note}` | {found.get('accepted', 0)} | {sum(found.values())} |"
