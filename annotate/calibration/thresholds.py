@@ -196,7 +196,8 @@ def other_rows(found: Calibration, manifest: Manifest) -> str:
     for name, was in found.writing:
         now = getattr(manifest.writing, name)
         if was != now:
-            return f"of another {name.replace('_', ' ')} ({_shown(was)}, here {_shown(now)})"
+            what = "version of the scores" if name == "scores" else name.replace("_", " ")
+            return f"of another {what} ({_shown(was)}, here {_shown(now)})"
     return ""
 
 

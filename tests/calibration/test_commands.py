@@ -122,6 +122,8 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"writing": {"sampling_seed": 1}}, "another sampling seed"),
         ({"writing": {"early_stop": True}}, "another early stop"),
         ({"writing": {"encoder": "clip"}}, "another encoder"),
+        ({"writing": {"scores": 1}}, "another version of the scores (1, here 2)"),
+        ({"judged_rows": 319}, "of which there were 319 (here 320)"),
     ],
 )
 def test_a_promise_is_not_carried_to_rows_that_were_made_otherwise(
@@ -322,7 +324,12 @@ def test_a_run_that_is_not_finished_is_neither_labelled_nor_calibrated(
     rows = [row(number, False) for number in range(40)]
     file = labels(tmp_path / "labels.jsonl", published(tmp_path / "whole", rows))
     out = published(tmp_path / "part", rows, missing=2)
-    for command in (["calibrate"], ["label", "--person", "ada"]):
-        assert main([*command, "--out", str(out), "--labels", str(file)]) == 2
+    of_labels = ["--labels", str(file)]
+    for command in (
+        ["calibrate", *of_labels],
+        ["label", "--person", "ada", *of_labels],
+        ["select", "--precision", "0.5"],
+    ):
+        assert main([*command, "--out", str(out)]) == 2
         (told,) = capsys.readouterr().err.splitlines()
         assert "is not finished: 2 of 42 triplets have no row yet" in told

@@ -263,3 +263,4 @@ def test_truth_is_written_as_labels_of_the_annotated_rows(tmp_path: Path) -> Non
     (label,) = read_labels(tmp_path / "labels.jsonl")
     assert (label.triplet_id, label.person, label.right) == ("cirr/train/0", "truth", marks.row)
     assert label.judged == judged(annotated)
+    assert label.strata == {"": 1}, "of how many rows they were the labels is checked when they are used"
