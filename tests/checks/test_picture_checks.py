@@ -157,7 +157,7 @@ def test_what_a_seeing_writer_edits_is_asked_though_its_words_stand_elsewhere() 
     seen = replace(seen, writer=replace(WRITER, sees_target=True), modification="show the cube larger")
     oracle = Oracle(settled=(), modification=seen.modification)
     found = asyncio.run(leakage(oracle.ask, seen))
-    assert found["p_settled"] < 0.5 and len(oracle.asked) == 8  # both edits, blind and of the target
+    assert found["p_settled"] == pytest.approx(0.001)
 
 
 def test_an_invention_is_unsettled_but_no_leak() -> None:
