@@ -145,7 +145,7 @@ def _refuse_other_rows(
     if other or outdated(existing, _found(out, [one.triplet_id for one in existing])):
         raise UsageError(
             f"{labels_file} holds labels of other rows or chains than {out} has now, or of other verdicts; "
-            "give another --labels, or select the thresholds that it was begun with"
+            "give another --labels (or, if only verdicts changed, select the thresholds it was begun with)"
         )
 
 
