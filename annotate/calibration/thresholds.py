@@ -159,8 +159,8 @@ def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str
         found = Calibration.model_validate_json(read_regular(path, MOST_BYTES))
     except (OSError, ValidationError) as error:
         raise InputError(
-            f"{path}: no thresholds of this version can be read there; judge rows (`.venv/bin/python -m annotate "
-            "label`, or `-m sample score … --labels`), then `.venv/bin/python -m annotate calibrate`"
+            f"{path}: no thresholds of this version can be read there; judge rows (`.venv/bin/python -m "
+            "annotate label`, or `-m sample score … --labels`), then `.venv/bin/python -m annotate calibrate`"
         ) from error
     difference = other_rows(found, manifest)
     if difference:
