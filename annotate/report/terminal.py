@@ -98,7 +98,7 @@ def _head(manifest: Manifest, width: int) -> list[str]:
         lines += labelled("left out", left_out_words(manifest), width, 2)
     lines += labelled("thresholds", threshold_words(manifest), width, 2)
     if unchecked := unchecked_words(manifest):
-        lines += labelled("NOT CHECKED", unchecked, width, 2)
+        lines += labelled("NOT CHECKED", unchecked, width, 1)
     if cost := cost_words(manifest):
         lines += labelled("cost", cost, width, 2)
     if manifest.precision is not None:
