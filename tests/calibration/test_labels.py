@@ -17,7 +17,8 @@ from annotate.errors import InputError, OutputError, UsageError
 from annotate.shards.publish import rejudge
 from annotate.tables import parts, read_rows
 from schemas.calibration import Label
-from tests.shards.test_publish import annotate, changed, guided_teacher, mixed
+from tests.shards.test_publish import annotate, guided_teacher, mixed
+from tests.shards.test_rejudge import changed
 from tests.tables.rows import make_row
 
 ACCEPTED, REJECTED = [f"a{n}" for n in range(900)], [f"r{n}" for n in range(100)]
