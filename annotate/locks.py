@@ -41,9 +41,12 @@ def hold_lock(path: Path, out: Path | None = None) -> Iterator[None]:
             raise OutputError(
                 f"{out or path.parent.parent} is in use by {holder}; wait for it, or choose another OUT"
             ) from error
-        os.ftruncate(handle, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        os.pwrite(handle, f"pid {os.getpid()} on {socket.gethostname()}, started {started}\n".encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"pid {os.getpid()} on {socket.gethostname()}, started {started}\n".encode(), 0)
+        except OSError as error:
+            raise OutputError(f"cannot write {path} ({error.strerror}); make room and run again") from error
         yield
     finally:
         os.close(handle)
