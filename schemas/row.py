@@ -68,7 +68,8 @@ class Row(BaseModel):
         description="least probability over the edits that the target shows what the edit leads to"
     )
     kept_share: float | None = Field(
-        description="share of the conclusion's claims about kept things that the target does not belie"
+        description="share of the conclusion's claims about kept things that the target does not belie; 1 "
+        "without a question where fewer than two are kept"
     )
     claim_match: tuple[float, ...] = Field(
         description="a conclusion claim each: its probability on the target by the narrowest question asked, "
