@@ -13,19 +13,21 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL
 
 from annotate.errors import OutputError, UsageError
 from annotate.files import read_regular, write_atomic
+from annotate.images import decoding
 from annotate.images.decoding import ImageProblem, decode, encode
 from annotate.teacher.request import Picture
 from annotate.text import parse_json
 
 MAX_FILE_BYTES = 64 << 20
 ENCODED_KEPT = 64
+MOVED = "-moved"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _LOCKS = 64
 
@@ -59,6 +61,16 @@ def parse_recipe(name: str) -> Recipe:
             f", for example fit448-q90-v1"
         )
     return Recipe(name, int(match[1]), int(match[2]))
+
+
+def moved(picture: Picture) -> Picture:
+    """The same picture a little moved (`decoding.moved`): a second look at the same things."""
+    return replace(picture, recipe=picture.recipe + MOVED)
+
+
+def unmoved(picture: Picture) -> Picture:
+    """The picture that was moved, or the one given."""
+    return replace(picture, recipe=picture.recipe.removesuffix(MOVED))
 
 
 class ImageStore:
@@ -114,12 +126,35 @@ class ImageStore:
         _write(self._place(picture, ".jpg"), encoded)
 
     def encoded(self, picture: Picture) -> Encoded:
-        """Stored bytes of a picture; the last few stay in memory. `OutputError` if it is gone or cut."""
+        """Stored bytes of a picture, or those of a moved one; the last few stay in memory.
+
+        Raises `OutputError` if the stored picture is gone or cut.
+        """
         with self._kept_lock:
             kept = self._kept.get(picture)
             if kept is not None:
                 self._kept.move_to_end(picture)
                 return kept
+        data = self._stored(picture) if picture == unmoved(picture) else self._moved(picture)
+        fresh = Encoded(data, hashlib.sha256(data).hexdigest())
+        with self._kept_lock:
+            self._kept[picture] = fresh
+            while len(self._kept) > ENCODED_KEPT:
+                self._kept.popitem(last=False)
+        return fresh
+
+    def _moved(self, picture: Picture) -> bytes:
+        """Made of the stored picture when it is asked for: it is asked about once or twice."""
+        plain = unmoved(picture)
+        try:
+            image = decoding.moved(decode(self._stored(plain), self.recipe.longer_side))
+        except ImageProblem as error:
+            raise OutputError(
+                f"{self._place(plain, '.jpg')}: {error.detail}; delete it, run again"
+            ) from error
+        return encode(image, self.recipe.quality)
+
+    def _stored(self, picture: Picture) -> bytes:
         path = self._place(picture, ".jpg")
         try:
             data = path.read_bytes()
@@ -129,12 +164,7 @@ class ImageStore:
             ) from error
         if not (data.startswith(JPEG_START) and data.endswith(JPEG_END)):
             raise OutputError(f"{path}: stored picture is not whole; run the same command again")
-        fresh = Encoded(data, hashlib.sha256(data).hexdigest())
-        with self._kept_lock:
-            self._kept[picture] = fresh
-            while len(self._kept) > ENCODED_KEPT:
-                self._kept.popitem(last=False)
-        return fresh
+        return data
 
     def _place(self, picture: Picture, suffix: str) -> Path:
         digest = picture.source_digest

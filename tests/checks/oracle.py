@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from annotate.checks import Evidence
 from annotate.checks.question import MEANINGS
+from annotate.images import unmoved
 from annotate.prompts import load_prompts
 from annotate.stages import Chain, Writer
 from annotate.teacher.request import Picture, Reply, Request, Sampling
@@ -74,10 +75,10 @@ class Oracle:
     def _truth(self, request: Request) -> bool:
         told = re.findall(r"<request>(.*?)</request>", request.turns[-1].text)
         if request.stage == "verify":
-            facts = self.shown[request.turns[-1].pictures[0]]
+            facts = self.shown[unmoved(request.turns[-1].pictures[0])]
             return all(claim in facts for claim in told[0].split(", "))
         if request.stage == "verify_edit":
-            return told[0].rpartition(" to ")[2] in self.shown[request.turns[-1].pictures[0]]
+            return told[0].rpartition(" to ")[2] in self.shown[unmoved(request.turns[-1].pictures[0])]
         pictures = [picture for turn in request.turns for picture in turn.pictures]
         if told[0] != self.modification or pictures != [REFERENCE]:
             return False

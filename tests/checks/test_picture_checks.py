@@ -13,6 +13,7 @@ from annotate.checks.hard_negatives import hard_negatives
 from annotate.checks.leakage import leakage, rationale_phrases
 from annotate.checks.round_trip import round_trip
 from annotate.checks.target_match import target_match
+from annotate.images import moved
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import Unanswered
 from schemas.answers import Edit
@@ -45,10 +46,16 @@ def test_a_caption_that_holds_as_a_whole_costs_one_question() -> None:
     assert len(oracle.asked) == 2
 
 
+def test_a_caption_is_asked_about_the_picture_a_little_moved() -> None:
+    oracle = Oracle(sure=0.985)
+    asyncio.run(grounded_caption(oracle.ask, EVIDENCE))
+    assert {request.turns[-1].pictures for request in oracle.asked} == {(moved(REFERENCE),)}
+
+
 def test_a_caption_that_is_nearly_sure_as_a_whole_is_asked_claim_by_claim() -> None:
-    oracle = Oracle(sure=0.997)
+    oracle = Oracle(sure=0.985)
     found = asyncio.run(grounded_caption(oracle.ask, EVIDENCE))
-    assert found["claim_grounded"] == pytest.approx((0.997,) * len(CAPTION))
+    assert found["claim_grounded"] == pytest.approx((0.985,) * len(CAPTION))
     assert len(oracle.asked) == 2 + 2 * len(CAPTION)
 
 

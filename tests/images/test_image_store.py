@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from annotate.errors import OutputError, UsageError
-from annotate.images import ImageProblem, ImageStore, parse_recipe
+from annotate.images import ImageProblem, ImageStore, moved, parse_recipe
 from annotate.images.decoding import decode
 from annotate.images.store import ENCODED_KEPT
 from annotate.teacher.request import Picture
@@ -66,6 +66,31 @@ def test_encoded_gives_the_stored_jpeg_and_its_digest(store: ImageStore, photo: 
     assert encoded.digest == hashlib.sha256(encoded.data).hexdigest()
     with Image.open(BytesIO(encoded.data)) as image:
         assert (image.format, image.size) == ("JPEG", (448, 299))
+
+
+def test_a_moved_picture_shows_the_same_a_fortieth_further_right_and_down(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "square.png"
+    square = Image.new("RGB", (160, 80), "white")
+    square.paste("red", (40, 20, 60, 40))
+    square.save(path)
+    picture = store.store(path)
+    found = {}
+    for each in (picture, moved(picture)):
+        with Image.open(BytesIO(store.encoded(each).data)) as image:
+            found[each] = image.size, image.convert("L").point(lambda value: 255 * (value < 160)).getbbox()
+    assert found == {picture: ((160, 80), (40, 20, 60, 40)), moved(picture): ((160, 80), (44, 22, 64, 42))}
+    assert store.encoded(moved(picture)) == ImageStore(store.folder, RECIPE).encoded(moved(picture))
+
+
+def test_a_moved_picture_of_a_damaged_one_is_an_output_error(store: ImageStore, photo: Path) -> None:
+    picture = store.store(photo)
+    (path,) = store.folder.rglob("*.jpg")
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + bytes(100) + data[-2:])
+    with pytest.raises(OutputError, match=r"\.jpg: .*delete it, run again"):
+        store.encoded(moved(picture))
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 500, -1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from annotate.checks.question import MEANINGS
+from annotate.images import unmoved
 from annotate.teacher.request import Picture, Reply, Request
 from sample import world
 from tests.checks.oracle import letters
@@ -36,10 +37,10 @@ class WorldOracle:
             text.replace("‹", "<") for text in re.findall(r"<request>(.*?)</request>", request.turns[-1].text)
         ]
         if request.stage == "verify":
-            look = self.looks[request.turns[-1].pictures[0]]
+            look = self.looks[unmoved(request.turns[-1].pictures[0])]
             return look is not None and all(holds(look, claim) for claim in told[0].split(", "))
         if request.stage == "verify_edit":
-            look = self.looks[request.turns[-1].pictures[0]]
+            look = self.looks[unmoved(request.turns[-1].pictures[0])]
             aspect, _, change = told[0].partition(": ")
             return look is not None and look.as_dict()[aspect] == change.rpartition(" to ")[2]
         look, edits = self.requests[told[0]]
