@@ -55,7 +55,8 @@ class Row(BaseModel):
         description="probability that the edits are exactly what the modification asks for"
     )
     p_grounded: float | None = Field(
-        description="probability that the caption holds on the reference: the whole, or its least claim"
+        description="probability that the caption holds on the reference, a little moved: the whole, or its "
+        "least claim"
     )
     claim_grounded: tuple[float, ...] = Field(
         description="the same a caption claim (empty where the whole was sure)"
