@@ -139,7 +139,9 @@ def reset_words(out: Path, before: Manifest, now: Mapping[str, float], given: bo
         words = (
             f"{words}, and" if changed else f"{out} promised a precision of {promise.promised:g}; this run"
         )
-        back = f"`make select OUT={out} PRECISION={promise.promised:g}` brings it back"
+        back = (
+            f"`make select OUT={out} PRECISION={promise.promised:g}` brings it back for rows made as before"
+        )
         return f"{words} promises no precision; {back}"
     if not changed or given or not set(changed) <= set(was):
         return words if changed else ""
@@ -174,7 +176,7 @@ def _why(components: tuple[str, ...]) -> str:
     if components in _NEW:
         return "not asked before"
     if components == _NEW_PICTURES:
-        return "about pictures, as they are encoded now, not asked before"
+        return "about pictures, as they are shown now, not asked before"
     causes = [name for name in components if name not in _FOLLOWERS]
     return f"asked before with another {', '.join(causes or components)}"
 

@@ -2,9 +2,10 @@
 
 Detects: claims said twice, phrases in a loop, meta words ("target image", "second picture", file names), the
 modification given back as an answer, a conclusion that repeats the caption, text in another script than the
-request's, claims that are whole paragraphs. Cannot detect: anything that is well written and wrong. Source:
-the repetition rules of Gopher (Rae et al., "Scaling Language Models", 2021, appendix A1.1); the meta words
-are those that published CIR annotations are cleaned of.
+request's or in another language (of seven European ones) than the request's and the prompts', claims that are
+whole paragraphs. Cannot detect: anything that is well written and wrong. Source: the repetition rules of
+Gopher (Rae et al., "Scaling Language Models", 2021, appendix A1.1); the meta words are those that published
+CIR annotations are cleaned of.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 
 from annotate.checks.check import Check, Evidence, Findings
+from annotate.checks.language import language
 from annotate.checks.words import WORD, even
 from annotate.teacher.request import Ask
 
@@ -52,6 +54,7 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
         "echoes_request": long_enough and any(asked in even(text) for text in (*conclusion, *caption)),
         "echoes_caption": set(map(even, caption)) == set(map(even, conclusion)),
         "other_script": _script(" ".join(texts)) != _script(evidence.modification),
+        "other_language": language(" ".join(texts)) not in (None, "English", language(evidence.modification)),
         "long_claim": any(len(claim.split()) > LONGEST_CLAIM for claim in (*caption, *conclusion)),
         "no_words": any(not any(map(str.isalpha, text)) for text in texts),
     }

@@ -1,12 +1,13 @@
 """Do the caption's claims hold on the reference? One question about all of them, then one a claim.
 
-The picture is shown a little moved: what a model sees still holds there, what it only took the picture for
-often does not (docs/trust.md has what this finds and what it costs).
+The picture is shown a little moved instead of as the writer saw it: what a model sees still holds there, what
+it only took the picture for often does not (docs/trust.md has what this finds and what it costs).
 
 Detects: captions that state what the picture does not show. Cannot detect: what the caption leaves out, and
-errors that the verifier shares with the writer (it is the same model). Triplets of one reference share the
-answers. Sources: claim by claim as in FActScore (Min et al., EMNLP 2023), on pictures as in FaithScore
-(Jing et al., 2023); confidence from invariance to image transformations (Bahat and Shakhnarovich, 2018).
+errors that the verifier shares with the writer (it is the same model). What touches the right or bottom edge
+may be out of its sight. Triplets of one reference share the answers. Sources: claim by claim as in FActScore
+(Min et al., EMNLP 2023), on pictures as in FaithScore (Jing et al., 2023); confidence from invariance to
+image transformations (Bahat and Shakhnarovich, 2018).
 """
 
 from __future__ import annotations

@@ -84,11 +84,12 @@ def encode(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def moved(image: Image.Image) -> Image.Image:
-    """The picture a fortieth of its size further right and down; the edges stay as they were."""
+def moved(image: Image.Image, part: int) -> Image.Image:
+    """The picture 1/`part` of its size further right and down, a pixel at least. The strips that this leaves
+    at the left and the top stay as they were; as much is lost at the right and the bottom."""
     width, height = image.size
     further = image.copy()
-    further.paste(image, (max(1, width // 40), max(1, height // 40)))
+    further.paste(image, (max(1, width // part), max(1, height // part)))
     return further
 
 

@@ -27,7 +27,8 @@ from annotate.text import parse_json
 
 MAX_FILE_BYTES = 64 << 20
 ENCODED_KEPT = 64
-MOVED = "-moved"
+MOVED_PART = 40
+MOVED = f"-moved{MOVED_PART}-v1"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _LOCKS = 64
 
@@ -64,8 +65,8 @@ def parse_recipe(name: str) -> Recipe:
 
 
 def moved(picture: Picture) -> Picture:
-    """The same picture a little moved (`decoding.moved`): a second look at the same things."""
-    return replace(picture, recipe=picture.recipe + MOVED)
+    """The same picture a little moved (`decoding.moved`): to a model another picture of the same things."""
+    return replace(picture, recipe=unmoved(picture).recipe + MOVED)
 
 
 def unmoved(picture: Picture) -> Picture:
@@ -147,12 +148,14 @@ class ImageStore:
         """Made of the stored picture when it is asked for: it is asked about once or twice."""
         plain = unmoved(picture)
         try:
-            image = decoding.moved(decode(self._stored(plain), self.recipe.longer_side))
+            image = decode(self._stored(plain), self.recipe.longer_side)
         except ImageProblem as error:
+            path = self._place(plain, ".jpg")
+            path.unlink(missing_ok=True)
             raise OutputError(
-                f"{self._place(plain, '.jpg')}: {error.detail}; delete it, run again"
+                f"{path}: damaged ({error.detail}), and removed from the store; run the same command again"
             ) from error
-        return encode(image, self.recipe.quality)
+        return encode(decoding.moved(image, MOVED_PART), self.recipe.quality)
 
     def _stored(self, picture: Picture) -> bytes:
         path = self._place(picture, ".jpg")

@@ -14,7 +14,7 @@ ENCODE_TEXT, ENCODE_PICTURE = "encode_text", "encode_picture"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image by reference: the digest of the source file and the named recipe it is encoded by."""
+    """An image by reference: the digest of the source file and the named recipe that it is made by."""
 
     source_digest: str
     recipe: str

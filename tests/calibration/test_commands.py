@@ -10,7 +10,7 @@ import pytest
 
 from annotate.calibration.label import label
 from annotate.calibration.thresholds import calibrate, other_rows
-from annotate.checks import DEFAULT_CHECKS, measured
+from annotate.checks import DEFAULT_CHECKS, SCORES, measured
 from annotate.checks.coherence import COHERENCE
 from annotate.cli import main
 from annotate.selection import DEFAULT_THRESHOLDS
@@ -122,7 +122,7 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"writing": {"sampling_seed": 1}}, "another sampling seed"),
         ({"writing": {"early_stop": True}}, "another early stop"),
         ({"writing": {"encoder": "clip"}}, "another encoder"),
-        ({"writing": {"scores": 1}}, "another version of the scores (1, here 2)"),
+        ({"writing": {"scores": 1}}, f"another version of the scores (1, here {SCORES})"),
         ({"judged_rows": 319}, "of which there were 319 (here 320)"),
     ],
 )

@@ -52,6 +52,12 @@ def test_a_caption_is_asked_about_the_picture_a_little_moved() -> None:
     assert {request.turns[-1].pictures for request in oracle.asked} == {(moved(REFERENCE),)}
 
 
+def test_a_caption_that_is_sure_as_a_whole_is_asked_no_further() -> None:
+    oracle = Oracle(sure=0.992)
+    assert asyncio.run(grounded_caption(oracle.ask, EVIDENCE))["claim_grounded"] == ()
+    assert len(oracle.asked) == 2
+
+
 def test_a_caption_that_is_nearly_sure_as_a_whole_is_asked_claim_by_claim() -> None:
     oracle = Oracle(sure=0.985)
     found = asyncio.run(grounded_caption(oracle.ask, EVIDENCE))

@@ -10,6 +10,7 @@ import pytest
 from annotate.checks.coherence import carried, coherence, coherent
 from annotate.checks.duplicates import with_notes
 from annotate.checks.form import findings, form
+from annotate.checks.language import language
 from annotate.checks.words import denies
 from schemas.answers import Edit
 from tests.checks.oracle import CAPTION, CONCLUSION, EVIDENCE, SLEEVES, Oracle, chain, evidence
@@ -38,6 +39,14 @@ def test_a_clean_row_has_no_finding_and_asks_nothing_about_its_form() -> None:
             "other_script",
             {"conclusion": ("красное платье без рукавов", "однотонное, длинное, без пояса, мини")},
         ),
+        (
+            "other_language",
+            {
+                "caption": ("ein rotes Kleid mit langen Ärmeln", "ohne Gürtel"),
+                "rationale": "die Ärmel entfernen, das Kleid ist sonst gleich",
+                "conclusion": ("ein rotes Kleid ohne Ärmel", "ohne Gürtel"),
+            },
+        ),
         ("long_claim", {"conclusion": ("red " * 10 + "and plain " * 8,)}),
         ("no_words", {"conclusion": ("...", "plain")}),
     ],
@@ -47,6 +56,23 @@ def test_each_finding_of_the_form(name: str, changes: dict[str, Any]) -> None:
         changes["caption"] = ("красное платье с рукавами", "длинное однотонное")
     assert name in findings(evidence(**changes))
     assert asyncio.run(form(Oracle().ask, evidence(**changes)))["form"] != 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a red dress with long sleeves, no belt", "English"),
+        ("une robe rouge avec des manches longues, sans ceinture", "French"),
+        ("un vestido rojo con mangas largas, sin cinturón y con el cuello en pico", "Spanish"),
+        ("un abito rosso con le maniche lunghe, senza cintura, il collo è a V", "Italian"),
+        ("um vestido vermelho com mangas compridas, sem cinto e com o decote em V", "Portuguese"),
+        ("een rode jurk met lange mouwen, zonder riem", "Dutch"),
+        ("red dress, plain, De La Soul print, die cast buttons", None),
+        ("the El Paso logo is on the chest, el y los", "English"),
+    ],
+)
+def test_a_language_is_told_by_its_function_words(text: str, said: str | None) -> None:
+    assert language(text) == said
 
 
 def test_a_short_request_may_be_said_again_a_long_one_is_an_echo() -> None:

@@ -30,9 +30,9 @@ class FakeImages:
         self.reads: Counter[str] = Counter()
 
     def encoded(self, picture: Picture) -> FakeEncoded:
-        """The same bytes for the same picture."""
+        """The same bytes for the same picture by the same recipe."""
         self.reads[picture.source_digest] += 1
-        data = (picture.source_digest.encode() * (self.size // 64 + 1))[: self.size]
+        data = ((picture.recipe + picture.source_digest).encode() * (self.size // 64 + 1))[: self.size]
         return FakeEncoded(data, hashlib.sha256(data).hexdigest())
 
 

@@ -84,13 +84,22 @@ def test_a_moved_picture_shows_the_same_a_fortieth_further_right_and_down(
     assert store.encoded(moved(picture)) == ImageStore(store.folder, RECIPE).encoded(moved(picture))
 
 
+def test_a_small_picture_is_moved_by_a_pixel(store: ImageStore, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    Image.linear_gradient("L").resize((20, 20)).save(path)
+    picture = store.store(path)
+    assert store.encoded(picture) != store.encoded(moved(picture)) == store.encoded(moved(moved(picture)))
+
+
 def test_a_moved_picture_of_a_damaged_one_is_an_output_error(store: ImageStore, photo: Path) -> None:
     picture = store.store(photo)
     (path,) = store.folder.rglob("*.jpg")
     data = path.read_bytes()
     path.write_bytes(data[:2] + bytes(100) + data[-2:])
-    with pytest.raises(OutputError, match=r"\.jpg: .*delete it, run again"):
+    with pytest.raises(OutputError, match=r"\.jpg: damaged .* removed .*; run the same command"):
         store.encoded(moved(picture))
+    assert store.store(photo) == picture and path.read_bytes() == data
+    store.encoded(moved(picture))
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 500, -1])

@@ -45,7 +45,7 @@ def test_a_fresh_run_gives_no_reasons() -> None:
         ({"conclusion_tokens": 400}, "10 asked before with another sampling", 10),
         (
             {"image_recipe": "fit224-q90-v1"},
-            "26 about pictures, as they are encoded now, not asked before",
+            "26 about pictures, as they are shown now, not asked before",
             26,
         ),
         ({"concurrency": 3}, "everything has been answered", 0),
@@ -115,7 +115,9 @@ def test_a_run_that_takes_a_promised_precision_away_says_how_it_comes_back(run: 
     )
     manifest = read_manifest(tmp_path / "out").model_copy(update={"precision": promise})
     (tmp_path / "out" / "manifest.json").write_text(manifest.model_dump_json())
-    back = f"promises no precision; `make select OUT={tmp_path / 'out'} PRECISION=0.9` brings it back"
+    back = (
+        f"promises no precision; `make select OUT={tmp_path / 'out'} PRECISION=0.9` brings it back for rows"
+    )
     assert f"promised a precision of 0.9; this run {back}" in run()
 
 

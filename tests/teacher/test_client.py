@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from annotate.errors import UsageError
+from annotate.images import moved
 from annotate.teacher.pool import checked_url
 from annotate.teacher.request import Reply, Request, Turn
 from tests.faults.fakes import SCHEMA, FakeImages, picture, question, verdict
@@ -97,6 +98,23 @@ def test_images_go_inline_once_and_by_uuid_afterwards() -> None:
     assert parts[1] == {"type": "image_url", "image_url": None, "uuid": digest}
     assert parts[2]["image_url"] is not None
     assert images.reads[picture("one").source_digest] <= 3
+
+
+def test_a_moved_picture_is_sent_as_one_of_its_own() -> None:
+    recorder, images, asked = Recorder(), FakeImages(), question("first")
+    turn = replace(asked.turns[-1], pictures=(moved(picture("one")),))
+
+    async def use(url: str) -> None:
+        async with client_of(url, images=images) as client:
+            await client.ask(asked)
+            await client.ask(replace(asked, turns=(*asked.turns[:-1], turn)))
+
+    with_server(recorder.handle, use)
+    sent = [form["messages"][1]["content"][0] for form in recorder.forms]
+    assert [part["uuid"] for part in sent] == [
+        images.encoded(each).digest for each in (picture("one"), moved(picture("one")))
+    ]
+    assert all(part["image_url"] is not None for part in sent)
 
 
 def test_servers_without_uuids_get_the_bytes_every_time() -> None:
