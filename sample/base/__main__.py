@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make(
     work: Path, pictures: list[Pictures], init: Path | None
 ) -> tuple[BasePractice, Callable[[Path], None]]:
-    """The practice over the teacher's vision phase or an earlier base, and the export of an Idefics3 folder."""
+    """The practice over the teacher's vision phase or an earlier base, and the export of its folder."""
     from sample.base.corpus import build_tokenizer
     from sample.base.train import BasePractice, Plan, going_on, new_model
     from sample.teacher.export import export
