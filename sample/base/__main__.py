@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sample.base.command import train
 
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     from sample.teacher.pictures import Pictures
 
 
-def make(work: Path, pictures: list[Pictures]) -> tuple[BasePractice, Callable[[Path], None]]:
-    """The practice over the teacher's vision phase, and the export of an Idefics3 folder."""
-    from transformers import AutoTokenizer
-
+def make(
+    work: Path, pictures: list[Pictures], init: Path | None
+) -> tuple[BasePractice, Callable[[Path], None]]:
+    """The practice over the teacher's vision phase or an earlier base, and the export of its folder."""
     from sample.base.corpus import build_tokenizer
-    from sample.base.train import BasePractice, Plan
+    from sample.base.train import BasePractice, Plan, going_on, new_model
     from sample.teacher.export import export
+    from sample.teacher.recipe import load_model, load_tokenizer
 
-    folder = work / "base-tokenizer"
+    plan = going_on(Plan()) if init else Plan()
+    folder = init or work / "base-tokenizer"
     if not folder.exists():
         build_tokenizer().save_pretrained(folder)
-    auto: Any = AutoTokenizer
-    tokenizer = auto.from_pretrained(folder)
-    practice = BasePractice(Plan(), pictures, tokenizer, work / "vision.safetensors")
+    tokenizer = load_tokenizer(folder)
+    model = load_model(init) if init else new_model(plan, tokenizer, work / "vision.safetensors")
+    practice = BasePractice(plan, pictures, tokenizer, model)
     return practice, lambda out: export(practice.model, tokenizer, out)
 
 
 if __name__ == "__main__":
-    sys.exit(train("base", __doc__, 20, make))
+    sys.exit(train("base", __doc__, 20, make, inits=True))

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from sample.base.loop import Practice
     from sample.teacher.pictures import Pictures
 
-Make = Callable[[Path, "list[Pictures]"], "tuple[Practice, Callable[[Path], None]]"]
-"""From the work folder and its pictures: what practises, and what then writes the model folder."""
+Make = Callable[[Path, "list[Pictures]", Path | None], "tuple[Practice, Callable[[Path], None]]"]
+"""From the work folder, its pictures and a model of before: what practises, and what writes the folder."""
 
 
-def train(name: str, about: str, minutes: float, make: Make, argv: Sequence[str] | None = None) -> int:
-    """Train and export; 2 and one line on stderr when something given cannot be used."""
+def train(
+    name: str,
+    about: str,
+    minutes: float,
+    make: Make,
+    argv: Sequence[str] | None = None,
+    *,
+    inits: bool = False,
+) -> int:
+    """Train and export; 2 and one line on stderr when something given cannot be used. `inits`: with a flag
+    to go on from a model."""
     top = argparse.ArgumentParser(prog=f"python -m sample.{name}", description=about)
     commands = top.add_subparsers(dest="command", required=True)
     flags = commands.add_parser("train", help="train and export; the same command goes on where it stopped")
@@ -29,6 +38,8 @@ def train(name: str, about: str, minutes: float, make: Make, argv: Sequence[str]
     flags.add_argument("--count", type=int, default=60_000, help="pictures a domain that were rendered")
     flags.add_argument("--out", type=Path, required=True, help="model folder to write")
     flags.add_argument("--threads", type=int, default=2)
+    if inits:
+        flags.add_argument("--init", type=Path, help="model folder to go on from, instead of from nothing")
     given = top.parse_args(argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # torch and transformers take seconds to import; usage errors need not wait for them
@@ -42,7 +53,7 @@ def train(name: str, about: str, minutes: float, make: Make, argv: Sequence[str]
     work: Path = given.work
     try:
         pictures = [open_pictures(work / "pictures", domain, given.count) for domain in DOMAINS]
-        practice, export = make(work, pictures)
+        practice, export = make(work, pictures, given.init if inits else None)
         practise(practice, given.minutes, work / f"{name}.safetensors")
         export(given.out)
     except CirError as error:

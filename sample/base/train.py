@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFa
 
 from annotate.errors import InputError
 from sample import world
-from sample.base.corpus import IMAGE_START, Document, Scribe
+from sample.base.corpus import DOMAINS, IMAGE_START, Document, Scribe
+from sample.base.kin import apart, draw_family, graded_loss, photographed
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import IMAGE_TOKENS, build_config, build_model, connect, normalise, read, see
@@ -40,31 +41,50 @@ SEEN = ("model/model.vision_model.", "model/model.connector.")
 class Plan:
     """One training run: pictures a step with a caption (garments, scenes), parts of them with more."""
 
-    batch: tuple[int, int] = (32, 56)
-    contrasted: int = 60  # pictures a step that are also told by notes and stand for themselves
-    lookalikes: int = 24  # statements of one-attribute neighbours, which must not fit
-    copies: int = 64  # texts a step that are to be copied from, the only ones at first
+    batch: tuple[int, int] = (8, 16)
+    contrasted: int = 12  # pictures a step that are also told by notes and stand for themselves
+    families: tuple[int, int] = (8, 20)  # of look-alikes, which all stand for themselves
+    copies: int = 64  # texts a step that are to be copied from, the only ones at first; half of them later
     copying_steps: int = 500
     lr: float = 0.006
     small_lr: float = 0.002
     connector_share: float = 0.3
-    contrast_weight: float = 0.3
+    contrast_weight: float = 0.5
+    graded_weight: float = 0.5
     text_layers: int = 4
     seed: int = 2_000_000
+
+
+def going_on(plan: Plan) -> Plan:
+    """The plan for a model that was trained by it before: it can copy, and would forget at full rates."""
+    return replace(plan, copying_steps=0, lr=plan.lr / 3, small_lr=plan.small_lr / 3)
+
+
+def new_model(
+    plan: Plan, tokenizer: PreTrainedTokenizerFast, vision: Path
+) -> Idefics3ForConditionalGeneration:
+    """A decoder that has learned nothing under the teacher's tower; `InputError` where that does not fit."""
+    torch.manual_seed(plan.seed)
+    model = build_model(build_config(tokenizer, text_layers=plan.text_layers))
+    load_vision(model, vision)
+    return model
 
 
 class BasePractice:
     """Model, optimisers and the step (see loop.Practice)."""
 
     def __init__(
-        self, plan: Plan, pictures: Sequence[Pictures], tokenizer: PreTrainedTokenizerFast, vision: Path
+        self,
+        plan: Plan,
+        pictures: Sequence[Pictures],
+        tokenizer: PreTrainedTokenizerFast,
+        model: Idefics3ForConditionalGeneration,
     ) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.pictures = plan, pictures
         self.ready = [_usable(each) for each in pictures]
         self.scribe = Scribe(tokenizer)
-        self.model = build_model(build_config(tokenizer, text_layers=plan.text_layers))
-        load_vision(self.model, vision)
+        self.model = model
         inner: Any = self.model.model
         inner.vision_model.requires_grad_(False)
         parts = [(inner.connector, plan.connector_share), (inner.text_model, 1.0), (self.model.lm_head, 1.0)]
@@ -74,36 +94,52 @@ class BasePractice:
     def forward(self, held: bool, number: int) -> tuple[Tensor, dict[str, float]]:
         """Loss and figures of one batch, a function of the seed and `number`."""
         rng = random.Random(f"{self.plan.seed}-{number}-{held}")
-        copies = [self.scribe.copy(rng) for _ in range(self.plan.copies)]
-        if number < self.plan.copying_steps and not held:
+        only_copies = number < self.plan.copying_steps and not held
+        copies = [self.scribe.copy(rng) for _ in range(self.plan.copies // (1 if only_copies else 2))]
+        if only_copies:
             with quick_products():
                 texts = self._read(copies)
             loss = texts.nll / texts.tokens
             return loss, {"copies_loss": float(loss.detach()), "copied": _share(texts.exact)}
         looks, pixels = self._draw(held, number)
-        patches = normalise(torch.from_numpy(pixels))
-        if not held:
-            patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1))
         told = rng.sample(range(len(looks)), self.plan.contrasted)
         notes = [self.scribe.notes(rng, looks[place]) for place in told]
-        others = [world.one_attribute_neighbour(rng, looks[place]) for place in told[: self.plan.lookalikes]]
-        statements = [self.scribe.statement(rng, look) for look in others]
+        kin = [
+            kin_of
+            for domain, count in zip(DOMAINS, self.plan.families, strict=True)
+            for kin_of in (draw_family(rng, domain) for _ in range(count))
+        ]
+        relatives = [look for family in kin for look in family]
+        statements = [self.scribe.statement(rng, look) for look in relatives]
+        patches = normalise(torch.from_numpy(np.concatenate([pixels, photographed(rng, relatives)])))
+        if not held:
+            patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1))
         with quick_products():
             with torch.no_grad():
                 states = see(self.model, patches)
             images = connect(self.model, states)
-            captions = self._read([self.scribe.caption(rng, look) for look in looks], images)
-            shown = self._read([self.scribe.picture(rng) for _ in told], images[told])
+            captions = self._read([self.scribe.caption(rng, look) for look in looks], images[: len(looks)])
+            alone = [*told, *range(len(looks), len(images))]
+            shown = self._read([self.scribe.picture(rng) for _ in alone], images[alone])
             texts = self._read([*notes, *statements, *copies])
-        contrast, found = contrast_loss(shown.last, texts.last[: len(notes) + len(statements)])
+        stated = texts.last[: len(alone)]
+        contrast, found = contrast_loss(shown.last, stated)
+        shape = (len(kin), -1, stated.shape[-1])
+        seen, said = (each[len(told) :].view(shape) for each in (shown.last, stated))
+        away = torch.tensor([apart(family) for family in kin])
+        graded = graded_loss(said @ seen.transpose(1, 2) / TEMPERATURE, away)
         loss = (
-            captions.nll / captions.tokens + texts.nll / texts.tokens + self.plan.contrast_weight * contrast
+            captions.nll / captions.tokens
+            + texts.nll / texts.tokens
+            + self.plan.contrast_weight * contrast
+            + self.plan.graded_weight * graded
         )
         garments = self.plan.batch[0]
         figures = {
             "caption_loss": float((captions.nll / captions.tokens).detach()),
             "text_loss": float((texts.nll / texts.tokens).detach()),
             "contrast": float(contrast.detach()),
+            "graded": float(graded.detach()),
             "garments_caption": _share(captions.exact[:garments]),
             "scenes_caption": _share(captions.exact[garments:]),
             "copied": _share(texts.exact[-len(copies) :]),

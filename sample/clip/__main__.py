@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sample.teacher.pictures import Pictures
 
 
-def make(work: Path, pictures: list[Pictures]) -> tuple[ClipPractice, Callable[[Path], None]]:
-    """The practice, and the export of a CLIP folder."""
+def make(
+    work: Path, pictures: list[Pictures], init: Path | None
+) -> tuple[ClipPractice, Callable[[Path], None]]:
+    """The practice, and the export of a CLIP folder; it always begins from nothing."""
     from sample.clip.model import build_clip_tokenizer, export_clip
     from sample.clip.train import ClipPractice, Plan
 

@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerFast
 from sample import world
 from sample.base import loop
 from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
+from sample.base.kin import SIZE, apart, draw_family, graded_loss
 from sample.base.train import contrast_loss
 from sample.clip.model import build_clip, build_clip_tokenizer, export_clip
 
@@ -94,6 +95,27 @@ def test_the_contrast_loss_equals_a_loop_over_pairs() -> None:
     loss, found = contrast_loss(pictures, texts)
     assert float(loss) == pytest.approx(float((there + back) / 2), rel=1e-5)
     assert found == pytest.approx(float((scores.argmax(1) == torch.arange(3)).float().mean()))
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_family_grows_by_one_attribute(domain: world.Domain) -> None:
+    for seed in range(30):
+        away = apart(family := draw_family(random.Random(seed), domain))
+        assert len(family) == SIZE and {look.domain for look in family} == {domain}
+        assert all(away[k][k] == 0 and away[k][k + 1] == 1 for k in range(SIZE - 1))
+
+
+def test_the_graded_loss_wants_the_nearer_first_and_is_indifferent_among_the_equally_near() -> None:
+    away = torch.tensor([[[0, 1, 1, 2], [1, 0, 2, 1], [1, 2, 0, 1], [2, 1, 1, 0]]])
+    right = -6.0 * away
+    swapped = right.clone()
+    swapped[0, 0, 1], swapped[0, 0, 3] = right[0, 0, 3], right[0, 0, 1]
+    assert float(graded_loss(right, away)) < 0.01 < float(graded_loss(swapped, away))
+    gradient = torch.zeros_like(right, requires_grad=True)
+    graded_loss(gradient, away).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    assert gradient.grad is not None
+    # from nothing known: the nearest is pulled up, the farthest down, in rows and columns alike
+    assert (gradient.grad.diagonal(dim1=1, dim2=2) < 0).all() and (gradient.grad[away == 2] > 0).all()
 
 
 class _Line(torch.nn.Module):
