@@ -23,12 +23,14 @@ def make(
     from sample.teacher.export import export
     from sample.teacher.recipe import load_model, load_tokenizer
 
-    plan = going_on(Plan()) if init else Plan()
-    folder = init or work / "base-tokenizer"
-    if not folder.exists():
-        build_tokenizer().save_pretrained(folder)
-    tokenizer = load_tokenizer(folder)
-    model = load_model(init) if init else new_model(plan, tokenizer, work / "vision.safetensors")
+    if init:
+        plan, model, tokenizer = going_on(Plan()), load_model(init), load_tokenizer(init)
+    else:
+        plan, folder = Plan(), work / "base-tokenizer"
+        if not folder.exists():
+            build_tokenizer().save_pretrained(folder)
+        tokenizer = load_tokenizer(folder)
+        model = new_model(plan, tokenizer, work / "vision.safetensors")
     practice = BasePractice(plan, pictures, tokenizer, model)
     return practice, lambda out: export(practice.model, tokenizer, out)
 

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerFast
 
+from annotate.errors import InputError
 from sample import world
 from sample.base import loop
+from sample.base.__main__ import make
 from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
 from sample.base.kin import SIZE, apart, draw_family, graded_loss
 from sample.base.train import contrast_loss
@@ -168,3 +170,9 @@ def test_the_clip_folder_is_loaded_by_transformers_and_sees_pixels_as_in_trainin
         assert torch.allclose(
             loaded(**found).logits_per_image, model(**found).logits_per_image, rtol=5e-3, atol=5e-3
         )
+
+
+def test_going_on_from_a_folder_without_a_model_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        make(tmp_path, [], tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
