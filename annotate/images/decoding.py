@@ -84,7 +84,7 @@ def encode(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def moved(image: Image.Image, part: int) -> Image.Image:
+def shifted(image: Image.Image, part: int) -> Image.Image:
     """The picture 1/`part` of its size further right and down, a pixel at least. The strips that this leaves
     at the left and the top stay as they were; as much is lost at the right and the bottom."""
     width, height = image.size

@@ -20,8 +20,7 @@ import PIL
 
 from annotate.errors import OutputError, UsageError
 from annotate.files import read_regular, write_atomic
-from annotate.images import decoding
-from annotate.images.decoding import ImageProblem, decode, encode
+from annotate.images.decoding import ImageProblem, decode, encode, shifted
 from annotate.teacher.request import Picture
 from annotate.text import parse_json
 
@@ -65,7 +64,7 @@ def parse_recipe(name: str) -> Recipe:
 
 
 def moved(picture: Picture) -> Picture:
-    """The same picture a little moved (`decoding.moved`): to a model another picture of the same things."""
+    """The same picture a little moved (`decoding.shifted`): to a model another picture of the same things."""
     return replace(picture, recipe=unmoved(picture).recipe + MOVED)
 
 
@@ -155,7 +154,7 @@ class ImageStore:
             raise OutputError(
                 f"{path}: damaged ({error.detail}), and removed from the store; run the same command again"
             ) from error
-        return encode(decoding.moved(image, MOVED_PART), self.recipe.quality)
+        return encode(shifted(image, MOVED_PART), self.recipe.quality)
 
     def _stored(self, picture: Picture) -> bytes:
         path = self._place(picture, ".jpg")

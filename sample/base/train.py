@@ -3,8 +3,8 @@
 The vision tower comes from the teacher's first phase (dense supervision of what each patch shows) and stays
 as it is. First come copies of text alone: a language model that cannot copy learns little else from text, and
 this one learns it in some 300 steps of nothing else. The state after the end token is pulled to the state of
-what it describes, as CLIP does with pictures and captions; no state has ever seen a picture together with a
-wish to change it.
+what it describes, as CLIP does with pictures and captions, and farther from what differs in more (kin.py); no
+state has ever seen a picture together with a wish to change it.
 """
 
 from __future__ import annotations
