@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotate.errors import CirError
+from annotate.errors import CirError, InputError
 
 if TYPE_CHECKING:
     from sample.base.loop import Practice
@@ -52,6 +52,8 @@ def train(
     torch.set_num_threads(given.threads)
     work: Path = given.work
     try:
+        if not (work / "pictures").is_dir():  # opening them would make them, empty
+            raise InputError(f"{work} holds no pictures; give the --work of `python -m sample.teacher train`")
         pictures = [open_pictures(work / "pictures", domain, given.count) for domain in DOMAINS]
         practice, export = make(work, pictures, given.init if inits else None)
         practise(practice, given.minutes, work / f"{name}.safetensors")

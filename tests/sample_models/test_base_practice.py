@@ -16,6 +16,7 @@ from annotate.errors import InputError
 from sample import world
 from sample.base import loop
 from sample.base.__main__ import make
+from sample.base.command import train
 from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
 from sample.base.kin import SIZE, apart, draw_family, graded_loss
 from sample.base.train import contrast_loss
@@ -169,6 +170,15 @@ def test_the_clip_folder_is_loaded_by_transformers_and_sees_pixels_as_in_trainin
         assert torch.allclose(
             loaded(**found).logits_per_image, model(**found).logits_per_image, rtol=5e-3, atol=5e-3
         )
+
+
+def test_a_work_folder_without_pictures_is_refused_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["train", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert train("base", "", 1, make, flags, inits=True) == 2
+    assert re.fullmatch(r"error: .*/work holds no pictures; .*\n", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_going_on_from_a_folder_without_a_model_is_refused_and_writes_nothing(tmp_path: Path) -> None:
