@@ -28,6 +28,7 @@ CLIP = MODELS / "clip"
 TINY: Mapping[str, Any] = {
     "tuning": "frozen_tower",
     "learning_rate": 2e-3,
+    "beta2": 0.95,
     "batch": 16,
     "steps": 640,
     "lambda_info": 0.02,

@@ -24,6 +24,7 @@ class TrainSettings:
     grad_cache: Annotated[bool, "memory for one chunk only, at the price of embedding twice"] = False
     learning_rate: Annotated[float, "highest rate, after the warm-up"] = 1e-4
     weight_decay: Annotated[float, "of AdamW"] = 0.01
+    beta2: Annotated[float, "of AdamW: how slowly it forgets how large the gradients were"] = 0.999
     warmup: Annotated[float, "part of the steps in which the rate rises"] = 0.1
     clip: Annotated[float, "longest gradient; a longer one is shortened to it"] = 1.0
     lambda_txt: Annotated[float, "weight of the chain's loss"] = 1.0
@@ -60,6 +61,8 @@ class TrainSettings:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}; it must be from 0 to {2**31 - 1}")
+        if not 0 <= self.beta2 < 1:
+            raise UsageError(f"beta2 is {self.beta2}; it must be from 0 and below 1")
         for name in ("lambda_txt", "lambda_info", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 flag = name.replace("_", "-")

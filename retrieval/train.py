@@ -263,7 +263,7 @@ def _optimiser(named: Mapping[str, torch.nn.Parameter], settings: TrainSettings)
         {"params": [p for p in named.values() if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in named.values() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2))
 
 
 def _progress(done: int, start: int, settings: TrainSettings, terms: dict[str, float], seconds: float) -> str:
