@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from sample.garment_texts import ASK
 from sample.looks import parse_claim
@@ -40,3 +41,20 @@ def reworded(rng: random.Random, claim: str) -> str:
             article(f"{words} {aspect}"), f"the {aspect}, {words}"
         )
     return rng.choice(("it {}", "{}", "the garment {}")).format(rng.choice(ASK[value]))
+
+
+def in_part(rng: random.Random, kind: str, said: Sequence[str]) -> str:
+    """An object by some of its size, pattern and color, in any order; none of them is fine."""
+    words = [rng.choice(SIZE_WORDS.get(part, (part,))) for part in rng.sample(said, len(said))]
+    phrase = article(" ".join([*words, kind]))
+    ways = ["{0}", "{0}", "there is {0}", "it shows {0}", "{0} is in it", "it has {0}"]
+    if words:
+        ways += [f"the {kind} is {' and '.join(words)}", f"a {kind} which is {' and '.join(words)}"]
+    return rng.choice(ways).format(phrase)
+
+
+def absent(rng: random.Random, kind: str) -> str:
+    """That an object is not in the picture."""
+    return rng.choice(
+        ("no {}", "there is no {}", "without a {}", "not a {}", "it has no {}", "the {} is missing")
+    ).format(kind)

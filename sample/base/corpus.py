@@ -1,8 +1,9 @@
 """What the base model reads: captions of pictures and plain notes about pictures, never a change of one.
 
 No edit, modification, conclusion or question of the annotation pipeline occurs here. Notes teach words
-(reworded claims), lists and repeating exactly what an earlier line says. Copies are of tokens of any kind,
-said again or looked up by name: what any language model can do with a text it is shown.
+(reworded claims), lists and repeating exactly what an earlier line says; readings, which words belong to
+which thing where not all is said. Copies are of tokens of any kind, said again or looked up by name: what
+any language model can do with a text it is shown.
 """
 
 from __future__ import annotations
@@ -77,6 +78,16 @@ class Scribe:
         text = f"{rng.choice(NAMES)}: {', '.join(world.claims(look))}"
         return _learned_after(before, [*self._encode(text), *self.end])
 
+    def reading(self, rng: random.Random, look: world.Look) -> Document:
+        """What somebody says of a picture, not all and in any order; learned is the list of what was said."""
+        told = _told_in_part(rng, look)
+        *phrases, last = rng.sample([phrase for _, phrase in told.values()], len(told))
+        between, before_last = rng.choice((", ", ", ", "; ")), rng.choice((", ", " and ", ", and "))
+        text = between.join(phrases) + (before_last if phrases else "") + last
+        listed = "; ".join(f"{aspect}: {value}" for aspect, (value, _) in told.items())
+        before = [*self._opening(rng), *self._encode(f"{text}\n")]
+        return _learned_after(before, [*self._encode(listed), *self.end])
+
     def copy(self, rng: random.Random) -> Document:
         """An echo or a look-up."""
         return self.echo(rng) if rng.random() < 0.35 else self.look_up(rng)
@@ -126,6 +137,28 @@ def _said_twice(rng: random.Random, look: world.Look) -> list[str]:
     """The claims in other words and any order, then plainly and in order."""
     name = rng.choice(NAMES)
     return [f"{name}: {_reworded(rng, look)}", f"{name}: {', '.join(world.claims(look))}"]
+
+
+def _told_in_part(rng: random.Random, look: world.Look) -> dict[str, tuple[str, str]]:
+    """Some aspects in their order, each with what is said of it and how. Of an object that may be a part of
+    what it is, "some" if nothing, or that there is none."""
+    plainly = {aspect: claim for claim in world.claims(look) for aspect, _ in world.parse_claim(claim) or ()}
+    shown = [aspect for aspect, value in look.attributes if value != vocabulary.ABSENT]
+    missing = [aspect for aspect, value in look.attributes if value == vocabulary.ABSENT]
+    chosen = rng.sample(shown, rng.randint(1, min(5, len(shown))))
+    chosen += rng.sample(missing, min(len(missing), rng.choice((0, 0, 1, 2))))
+    told = {}
+    for aspect, value in look.attributes:
+        if aspect not in chosen:
+            continue
+        if value == vocabulary.ABSENT:
+            told[aspect] = (value, claim_words.absent(rng, aspect))
+        elif aspect in vocabulary.KINDS:
+            parts = [part for part in value.split() if rng.random() < 0.6]
+            told[aspect] = (" ".join(parts) or "some", claim_words.in_part(rng, aspect, parts))
+        else:
+            told[aspect] = (value, claim_words.reworded(rng, plainly[aspect]))
+    return told
 
 
 def _listed(rng: random.Random, look: world.Look) -> list[str]:

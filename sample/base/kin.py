@@ -17,16 +17,29 @@ from torch import Tensor
 from sample import world
 from sample.teacher.pictures import round_trip
 
-SIZE = 4
-"""Looks of a family, each one attribute away from the one before."""
+BRANCHES, LENGTH = 2, 2
+SIZE = 1 + BRANCHES * LENGTH
+"""Looks of a family: the first, and branches of it whose next look differs a little from the one before."""
 
 
 def draw_family(rng: random.Random, domain: world.Domain) -> list[world.Look]:
-    """A look and its kin, of which each differs from the one before in one attribute."""
+    """A look and its kin. What is far on one branch has another difference than what is near on the other,
+    so that differences of any kind are weighed against each other."""
     family = [world.draw_look(rng, domain)]
-    while len(family) < SIZE:
-        family.append(world.one_attribute_neighbour(rng, family[-1]))
+    for _ in range(BRANCHES):
+        look = family[0]
+        for _ in range(LENGTH):
+            look = _akin(rng, look)
+            family.append(look)
     return family
+
+
+def _akin(rng: random.Random, look: world.Look) -> world.Look:
+    """A look that differs in one attribute or, as often, in what one difference of a scene can be: an object
+    more or less, or another in its place."""
+    if rng.random() < 0.5:
+        return world.one_attribute_neighbour(rng, look)
+    return world.apply(look, world.draw_edits(rng, look, 1))
 
 
 def apart(family: Sequence[world.Look]) -> list[list[int]]:

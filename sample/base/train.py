@@ -34,6 +34,7 @@ from sample.teacher.pictures import Pictures
 HELD_OUT = 1000
 TEMPERATURE = 0.05
 TOKENS_A_PASS = 4000
+READ_SHARES = (0.2, 0.8)  # garments, scenes: of these more is said and less of each
 SEEN = ("model/model.vision_model.", "model/model.connector.")
 
 
@@ -43,7 +44,8 @@ class Plan:
 
     batch: tuple[int, int] = (8, 16)
     contrasted: int = 12  # pictures a step that are also told by notes and stand for themselves
-    families: tuple[int, int] = (8, 20)  # of look-alikes, which all stand for themselves
+    families: tuple[int, int] = (6, 16)  # of look-alikes, which all stand for themselves
+    readings: int = 64  # texts a step that say a part of what a look is, and list it
     copies: int = 64  # texts a step that are to be copied from, the only ones at first; half of them later
     copying_steps: int = 500
     lr: float = 0.006
@@ -111,6 +113,11 @@ class BasePractice:
         ]
         relatives = [look for family in kin for look in family]
         statements = [self.scribe.statement(rng, look) for look in relatives]
+        readings = [
+            self.scribe.reading(rng, world.draw_look(rng, domain))
+            for domain, share in zip(DOMAINS, READ_SHARES, strict=True)
+            for _ in range(round(self.plan.readings * share))
+        ]
         patches = normalise(torch.from_numpy(np.concatenate([pixels, photographed(rng, relatives)])))
         if not held:
             patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1))
@@ -121,7 +128,7 @@ class BasePractice:
             captions = self._read([self.scribe.caption(rng, look) for look in looks], images[: len(looks)])
             alone = [*told, *range(len(looks), len(images))]
             shown = self._read([self.scribe.picture(rng) for _ in alone], images[alone])
-            texts = self._read([*notes, *statements, *copies])
+            texts = self._read([*notes, *statements, *copies, *readings])
         stated = texts.last[: len(alone)]
         contrast, found = contrast_loss(shown.last, stated)
         shape = (len(kin), -1, stated.shape[-1])
@@ -142,7 +149,8 @@ class BasePractice:
             "graded": float(graded.detach()),
             "garments_caption": _share(captions.exact[:garments]),
             "scenes_caption": _share(captions.exact[garments:]),
-            "copied": _share(texts.exact[-len(copies) :]),
+            "copied": _share(texts.exact[-len(copies) - len(readings) : -len(readings)]),
+            "listed": _share(texts.exact[-len(readings) :]),
             "found": found,
         }
         return loss, figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from sample.base import loop
 from sample.base.__main__ import make
 from sample.base.command import train
 from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
-from sample.base.kin import SIZE, apart, draw_family, graded_loss
+from sample.base.kin import LENGTH, SIZE, apart, draw_family, graded_loss
 from sample.base.train import contrast_loss
 from sample.clip.model import build_clip, build_clip_tokenizer, export_clip
+from sample.teacher.tokens import EOS
+from sample.vocabulary import KINDS, SIZES
 
 WORDS_OF_CHANGE = r"\b(change|replace|remove|add|edits?|kept|keep|conclusion|instead|match|reference)\b"
 
@@ -57,8 +60,30 @@ def test_nothing_that_is_read_speaks_of_a_change(
     rng = random.Random(4)
     for _ in range(300):
         look = world.draw_look(rng, domain)
-        text = tokenizer.decode([*scribe.caption(rng, look).ids, *scribe.notes(rng, look).ids])
+        documents = (scribe.caption(rng, look), scribe.notes(rng, look), scribe.reading(rng, look))
+        text = tokenizer.decode([token for document in documents for token in document.ids])
         assert not re.search(WORDS_OF_CHANGE, text), text
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_reading_lists_what_was_said_of_the_look_and_learns_the_list_alone(
+    scribe: Scribe, tokenizer: PreTrainedTokenizerFast, domain: world.Domain
+) -> None:
+    rng, unsaid, missing = random.Random(5), 0, 0
+    for _ in range(200):
+        look = world.draw_look(rng, domain)
+        document = scribe.reading(rng, look)
+        said = tokenizer.decode(document.ids[: document.learned[0]])
+        listed = tokenizer.decode([document.ids[place] for place in document.learned])
+        for aspect, value in (pair.split(": ") for pair in listed.removesuffix(EOS).split("; ")):
+            there = look.value(aspect)
+            assert value in (there, "some") or set(value.split()) < set(there.split())
+            if domain == "scenes" and aspect in KINDS:
+                assert re.search(rf"\b{aspect}\b", said)
+                for part in set(value.split()) - {*SIZES, "some", "none"}:
+                    assert part in said
+            unsaid, missing = unsaid + (value == "some"), missing + (value == "none")
+    assert (unsaid > 0, missing > 0) == (domain == "scenes",) * 2
 
 
 def test_an_echo_is_learned_only_where_it_repeats(scribe: Scribe) -> None:
@@ -101,11 +126,19 @@ def test_the_contrast_loss_equals_a_loop_over_pairs() -> None:
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_a_family_grows_by_one_attribute(domain: world.Domain) -> None:
-    for seed in range(30):
+def test_a_family_has_branches_that_go_away_step_by_step(domain: world.Domain) -> None:
+    crossed = 0
+    for seed in range(60):
         away = apart(family := draw_family(random.Random(seed), domain))
         assert len(family) == SIZE and {look.domain for look in family} == {domain}
-        assert all(away[k][k] == 0 and away[k][k + 1] == 1 for k in range(SIZE - 1))
+        assert all(away[k][k] == 0 for k in range(SIZE))
+        for first in range(1, SIZE, LENGTH):  # an object in another's place are two aspects, and no more
+            branch = [0, *range(first, first + LENGTH)]
+            assert all(away[a][b] <= 2 for a, b in pairwise(branch))
+            crossed += away[0][first] < away[0][SIZE - 1]
+        objects = {len(world.objects(look)) for look in family} if domain == "scenes" else {0}
+        assert domain == "garments" or max(objects) <= 4
+    assert crossed > 30  # near on one branch, far on the other: differences that share nothing are weighed
 
 
 def test_the_graded_loss_wants_the_nearer_first_and_is_indifferent_among_the_equally_near() -> None:
