@@ -79,14 +79,18 @@ class Scribe:
         return _learned_after(before, [*self._encode(text), *self.end])
 
     def reading(self, rng: random.Random, look: world.Look) -> Document:
-        """What somebody says of a picture, not all and in any order; learned is the list of what was said."""
+        """What somebody says of a picture, not all and in any order; learned is the same in a fixed order: as
+        a list, or plainly with each thing after what it is."""
         told = _told_in_part(rng, look)
-        *phrases, last = rng.sample([phrase for _, phrase in told.values()], len(told))
+        *phrases, last = rng.sample([phrase for phrase, _, _ in told], len(told))
         between, before_last = rng.choice((", ", ", ", "; ")), rng.choice((", ", " and ", ", and "))
         text = between.join(phrases) + (before_last if phrases else "") + last
-        listed = "; ".join(f"{aspect}: {value}" for aspect, (value, _) in told.items())
+        as_list = rng.random() < 0.4
+        again = (
+            "; ".join(listed for _, listed, _ in told) if as_list else ", ".join(said for _, _, said in told)
+        )
         before = [*self._opening(rng), *self._encode(f"{text}\n")]
-        return _learned_after(before, [*self._encode(listed), *self.end])
+        return _learned_after(before, [*self._encode(again), *self.end])
 
     def copy(self, rng: random.Random) -> Document:
         """An echo or a look-up."""
@@ -139,25 +143,27 @@ def _said_twice(rng: random.Random, look: world.Look) -> list[str]:
     return [f"{name}: {_reworded(rng, look)}", f"{name}: {', '.join(world.claims(look))}"]
 
 
-def _told_in_part(rng: random.Random, look: world.Look) -> dict[str, tuple[str, str]]:
-    """Some aspects in their order, each with what is said of it and how. Of an object that may be a part of
-    what it is, "some" if nothing, or that there is none."""
-    plainly = {aspect: claim for claim in world.claims(look) for aspect, _ in world.parse_claim(claim) or ()}
+def _told_in_part(rng: random.Random, look: world.Look) -> list[tuple[str, str, str]]:
+    """Some aspects in their order, each in somebody's words, as a pair of a list, and plainly. Of an object
+    that may be a part of what it is, or that there is none."""
+    claimed = {aspect: claim for claim in world.claims(look) for aspect, _ in world.parse_claim(claim) or ()}
     shown = [aspect for aspect, value in look.attributes if value != vocabulary.ABSENT]
     missing = [aspect for aspect, value in look.attributes if value == vocabulary.ABSENT]
     chosen = rng.sample(shown, rng.randint(1, min(5, len(shown))))
     chosen += rng.sample(missing, min(len(missing), rng.choice((0, 0, 1, 2))))
-    told = {}
+    told = []
     for aspect, value in look.attributes:
         if aspect not in chosen:
             continue
         if value == vocabulary.ABSENT:
-            told[aspect] = (value, claim_words.absent(rng, aspect))
+            told.append((claim_words.absent(rng, aspect), f"{aspect}: {value}", f"no {aspect}"))
         elif aspect in vocabulary.KINDS:
             parts = [part for part in value.split() if rng.random() < 0.6]
-            told[aspect] = (" ".join(parts) or "some", claim_words.in_part(rng, aspect, parts))
+            phrase = claim_words.in_part(rng, aspect, parts)
+            told.append((phrase, f"{aspect}: {' '.join(parts) or 'some'}", " ".join([*parts, aspect])))
         else:
-            told[aspect] = (value, claim_words.reworded(rng, plainly[aspect]))
+            plain = claimed[aspect]
+            told.append((claim_words.reworded(rng, plain), f"{aspect}: {value}", plain))
     return told
 
 

@@ -45,7 +45,7 @@ class Plan:
     batch: tuple[int, int] = (8, 16)
     contrasted: int = 12  # pictures a step that are also told by notes and stand for themselves
     families: tuple[int, int] = (6, 16)  # of look-alikes, which all stand for themselves
-    readings: int = 64  # texts a step that say a part of what a look is, and list it
+    readings: int = 64  # texts a step that say a part of what a look is, and say it in order
     copies: int = 64  # texts a step that are to be copied from, the only ones at first; half of them later
     copying_steps: int = 500
     lr: float = 0.006
@@ -150,7 +150,7 @@ class BasePractice:
             "garments_caption": _share(captions.exact[:garments]),
             "scenes_caption": _share(captions.exact[garments:]),
             "copied": _share(texts.exact[-len(copies) - len(readings) : -len(readings)]),
-            "listed": _share(texts.exact[-len(readings) :]),
+            "read": _share(texts.exact[-len(readings) :]),
             "found": found,
         }
         return loss, figures
