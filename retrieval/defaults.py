@@ -27,7 +27,7 @@ CLIP = MODELS / "clip"
 # embedding (docs/results.md).
 TINY: Mapping[str, Any] = {
     "tuning": "frozen_tower",
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "beta2": 0.95,
     "batch": 16,
     "steps": 640,
