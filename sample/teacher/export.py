@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ IMAGE_PROCESSOR = {
 def export(model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write weights (float16 safetensors), configurations, tokenizer and chat template into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    half: Any = Idefics3ForConditionalGeneration(model.config)
+    half: Any = Idefics3ForConditionalGeneration(deepcopy(model.config))
     half.load_state_dict(model.state_dict())
     half.to(torch.float16)
+    for part in (half.config.text_config, half.config.vision_config):
+        part.dtype = torch.float16  # a model that was loaded to go on from says there what it was loaded as
     make: Any = GenerationConfig
     half.generation_config = make(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False

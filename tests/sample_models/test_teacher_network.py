@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,17 @@ def test_an_exported_folder_loads_in_transformers_with_the_same_weights(model, t
     loaded = Idefics3ForConditionalGeneration.from_pretrained(tmp_path, local_files_only=True)
     for name, value in model.state_dict().items():
         assert torch.allclose(loaded.state_dict()[name].float(), value, atol=1e-3), name
+
+
+@pytest.mark.slow
+def test_a_model_that_was_loaded_to_go_on_from_is_exported_as_float16_throughout(
+    model: Any, tmp_path: Path
+) -> None:
+    from sample.teacher.export import export
+    from sample.teacher.recipe import load_model
+
+    tokenizer = train_tokenizer(["a red dress"], ["red"], [], size=300)
+    export(model, tokenizer, tmp_path / "first")
+    export(load_model(tmp_path / "first"), tokenizer, tmp_path / "second")
+    said = re.findall(r'"dtype": "(\w+)"', (tmp_path / "second" / "config.json").read_text())
+    assert said and set(said) == {"float16"}
