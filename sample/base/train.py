@@ -142,6 +142,8 @@ class BasePractice:
             + self.plan.graded_weight * graded
         )
         garments = self.plan.batch[0]
+        kinds = [len(notes) + len(statements), len(copies), len(readings)]
+        _, copied, read_again = torch.split(texts.exact, kinds)
         figures = {
             "caption_loss": float((captions.nll / captions.tokens).detach()),
             "text_loss": float((texts.nll / texts.tokens).detach()),
@@ -149,8 +151,8 @@ class BasePractice:
             "graded": float(graded.detach()),
             "garments_caption": _share(captions.exact[:garments]),
             "scenes_caption": _share(captions.exact[garments:]),
-            "copied": _share(texts.exact[-len(copies) - len(readings) : -len(readings)]),
-            "read": _share(texts.exact[-len(readings) :]),
+            "copied": _share(copied),
+            "read": _share(read_again),
             "found": found,
         }
         return loss, figures
