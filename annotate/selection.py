@@ -43,8 +43,8 @@ REASON_OF_SCORE: Mapping[str, str] = {
 NOT_MEASURED = "not_measured"
 
 REJECTIONS: Mapping[str, str] = {
-    "malformed_text": "The text repeats itself, talks about the pictures, echoes the request or is no list "
-    "of facts (form below its threshold; form_findings names what).",
+    "malformed_text": "The text repeats itself, talks about the pictures, echoes the request, is in another "
+    "language or script, or is no list of facts (form below its threshold; form_findings names what).",
     "incoherent_edits": "Caption, edits and conclusion contradict each other as strings (coherent below "
     "its threshold).",
     "not_carried_over": "The conclusion is not the caption with the edits made (carried below its "

@@ -163,11 +163,11 @@ def dropped_words(out: Path, held: int, kept: int) -> str:
 
 
 def wait_words(seconds: Mapping[str, float], kept: int) -> str:
-    """How long rows waited in this run for the answers of each check, a kept row; "" for next to nothing."""
+    """How long rows waited for the answers of each check, an accepted row; "" for next to nothing."""
     if not kept or sum(seconds.values()) < 1:
         return ""
     waited = [f"{name} {spent / kept:.1f} s" for name, spent in seconds.items()]
-    return f"waiting for checks in this run, a kept row (many wait at once): {', '.join(waited)}"
+    return f"waiting for checks in this run, an accepted row (many wait at once): {', '.join(waited)}"
 
 
 def _why(components: tuple[str, ...]) -> str:

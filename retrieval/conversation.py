@@ -18,7 +18,7 @@ EMB = "<emb>"
 ChainMode = Literal["none", "gold", "generated"]
 CHAIN_PARTS = ("caption", "edits", "kept", "rationale", "conclusion")
 """In this order a small model reads requests best: an edit names its aspect before what becomes of it, a
-rationale has to plan "add large red ball" before it has named the ball (docs/results.md)."""
+rationale has to plan "add large red ball" before it has named the ball (docs/recipe.md)."""
 
 _QUERY = "Change the picture: {{modification}}"
 _IMAGE = "Describe this picture."

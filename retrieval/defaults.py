@@ -24,7 +24,7 @@ CLIP = MODELS / "clip"
 
 # For the embedded base alone: it is so small that all of it but the vision tower is trained. Reading requests
 # takes it many small steps, and a contrast of full weight or sharp from the start drowns them and its own
-# embedding (docs/results.md).
+# embedding (docs/recipe.md).
 TINY: Mapping[str, Any] = {
     "tuning": "frozen_tower",
     "learning_rate": 1e-3,

@@ -65,13 +65,13 @@ def decisive_scores(row: Row, thresholds: Mapping[str, float]) -> str:
 
 
 def cost_words(manifest: Manifest) -> str:
-    """Requests of the checks a triplet, by check, and in all for a kept row."""
+    """Requests of the checks a triplet, by check, and in all for an accepted row."""
     judged = manifest.counts.accepted + manifest.counts.rejected
     if not judged or not manifest.costs:
         return ""
     total = sum(manifest.costs.values())
     each = ", ".join(f"{name} {requests / judged:.1f}" for name, requests in manifest.costs.items())
-    kept = f", {total / manifest.counts.accepted:.1f} a kept row" if manifest.counts.accepted else ""
+    kept = f", {total / manifest.counts.accepted:.1f} an accepted row" if manifest.counts.accepted else ""
     return f"{total / judged:.1f} check requests a triplet ({each}){kept}"
 
 

@@ -36,4 +36,4 @@ def make(
 
 
 if __name__ == "__main__":
-    sys.exit(train("base", __doc__, 20, make, inits=True))
+    sys.exit(train("base", __doc__, 60, make, inits=True))

@@ -39,7 +39,11 @@ def train(
     flags.add_argument("--out", type=Path, required=True, help="model folder to write")
     flags.add_argument("--threads", type=int, default=2)
     if inits:
-        flags.add_argument("--init", type=Path, help="model folder to go on from, instead of from nothing")
+        flags.add_argument(
+            "--init",
+            type=Path,
+            help="model folder to go on from, in a --work without a checkpoint",
+        )
     given = top.parse_args(argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # torch and transformers take seconds to import; usage errors need not wait for them

@@ -28,7 +28,11 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--work", type=Path, required=True, help="folder for pictures (6 GB) and checkpoints")
     train.add_argument("--out", type=Path, required=True, help="model folder to write")
-    train.add_argument("--init", type=Path, help="model folder to go on from, with its tokenizer")
+    train.add_argument(
+        "--init",
+        type=Path,
+        help="model folder to go on from, in a --work without checkpoints",
+    )
     train.add_argument("--threads", type=int, default=2)
     export = commands.add_parser("export", help="write the model folder of the newest checkpoint")
     export.add_argument("--work", type=Path, required=True)
