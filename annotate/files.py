@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ LONGEST_PATH = 3_000
 LONGEST_NAME = 200
 """Bytes of one name; Linux takes 255 with all that a temporary file adds."""
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")
 
 
 @contextmanager
@@ -56,12 +57,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left below `folder`; nobody may be writing there."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if _TEMPORARY.fullmatch(name):
-                with suppress(OSError):
-                    (Path(place) / name).unlink()
+    """Remove temporary files and folders that killed processes left below `folder`; nobody may be writing
+    there."""
+    for place, folders, names in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            with suppress(OSError):
+                (Path(place) / name).unlink()
+        for name in filter(_TEMPORARY.fullmatch, folders):
+            shutil.rmtree(Path(place) / name, ignore_errors=True)
 
 
 def write_output(path: Path, data: bytes | str) -> None:

@@ -135,12 +135,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_circo_text(evaluate)
     add_allow_missing(evaluate)
-    evaluate.add_argument(
-        "--out",
-        type=usable_path,
-        default=OUTPUTS / "evaluate",
-        help="folder of the results [outputs/evaluate]",
-    )
+    evaluate.add_argument("--out", type=usable_path, help="folder of the results [outputs/evaluate/DATASET]")
     evaluate.set_defaults(function="evaluate")
 
     submit = commands.add_parser(

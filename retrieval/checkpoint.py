@@ -73,7 +73,8 @@ class Card(BaseModel):
 
     @property
     def _train(self) -> Mapping[str, Any]:
-        return cast(Mapping[str, Any], self.about.get("train", {}))
+        found = self.about.get("train", {})
+        return found if isinstance(found, dict) else {}
 
 
 def save(model: CirModel, base: str | Path, folder: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -124,7 +125,13 @@ def load(folder: Path, device: torch.device, base: str | Path | None = None) -> 
         )
     if card.wording != wording_digest():
         raise UsageError(f"{folder}: was trained with other prompts than this version has; train again")
-    model = CirModel(where, ModelSettings(**card.settings), device)
+    try:
+        settings = ModelSettings(**card.settings)
+    except TypeError as error:
+        raise InputError(
+            f"{folder / CARD}: has settings of another version ({error}); train again"
+        ) from error
+    model = CirModel(where, settings, device)
     load_into(model, folder)
     return model, card
 

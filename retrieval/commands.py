@@ -12,9 +12,11 @@ from pathlib import Path
 from transformers.utils import logging as transformers_logging
 
 from annotate.errors import InputError, UsageError
+from annotate.files import remove_leftovers
 from annotate.locks import hold_lock
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
+from retrieval.conversation import ChainMode
 from retrieval.encode import encode_images, model_key
 from retrieval.eval_sets import open_eval_sets, query_jobs
 from retrieval.evaluate import Asking, Choices, EvalSet, ask, evaluate, with_chains_only
@@ -63,6 +65,8 @@ def run_train(arguments: argparse.Namespace) -> int:
         _say(f"{rows:,} rows; {trained:,} of {everything:,} parameters are trained on {device}")
         one_run = nullcontext() if distributed.rank() else hold_lock(arguments.out / "lock", arguments.out)
         with one_run:
+            if not distributed.rank():
+                remove_leftovers(arguments.out)
             folder = train(model, base, sources, train_settings, arguments.out, _say)
     finally:
         distributed.stop()
@@ -97,8 +101,13 @@ def _refuse_choices_of_others(arguments: argparse.Namespace) -> None:
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
+    out = arguments.out or defaults.OUTPUTS / "evaluate" / arguments.dataset
+    if (out / "runs").is_dir():
+        raise UsageError(f"{out} holds the table of train-eval; give --out another folder")
     if arguments.chain == "gold" and arguments.gold is None:
         raise UsageError("--chain gold needs --gold OUT, the annotations of the split that is evaluated")
+    if arguments.gold and arguments.chain != "gold":
+        raise UsageError("--gold holds chains that only --chain gold asks with; give both or neither")
     _refuse_choices_of_others(arguments)
     choices = Choices(
         gallery=arguments.gallery,
@@ -112,17 +121,17 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     )
     jobs = query_jobs({arguments.dataset: arguments.root}, arguments.category)
     gold = gold_chains(arguments.gold, jobs) if arguments.gold else {}
-    if arguments.chain == "gold":
+    if gold:
         eval_sets = [_with_gold_chains(each, gold, arguments.gold) for each in eval_sets]
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking = dataclasses.replace(_asking(arguments, card), gold=gold)
-    folder = arguments.out / "embeddings"
+    folder = out / "embeddings"
     done = [evaluate(model, model_key(card), each, choices, asking, folder, _say) for each in eval_sets]
     origin = Origin(card.seed, str(card.about.get("data", "")), card.weights_sha256, card.learning_rate)
-    row = line(arguments.model.parent.name, tuple(eval_sets), done, asking.chain, origin).row
+    row = line(arguments.model.resolve().parent.name, tuple(eval_sets), done, asking.chain, origin).row
     for evaluation in done:
         print(evaluation.result)
-    paths = write_results(arguments.out, [row])
+    paths = write_results(out, [row])
     _say(f"written: {', '.join(map(str, paths))}")
     return 0
 
@@ -140,11 +149,16 @@ def _with_gold_chains(eval_set: EvalSet, gold: Mapping[str, str], out: Path) -> 
 def _asking(arguments: argparse.Namespace, card: Card) -> Asking:
     """As was asked for, else as the model was trained. Raises `UsageError` for a chain that it never wrote,
     or when the generator's server is not there."""
-    url, chain = arguments.generator_url, arguments.chain
-    if not card.writes_chains and chain in ("generated", "gold"):
+    url = arguments.generator_url
+    if not card.writes_chains and arguments.chain in ("generated", "gold"):
         raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")
+    chain: ChainMode = arguments.chain or ("generated" if card.writes_chains else "none")
+    if url and chain != "generated":
+        raise UsageError(
+            f"--generator-url writes chains, and with chain {chain} there is none to write; leave it out"
+        )
     return Asking(
-        chain=chain or ("generated" if card.writes_chains else "none"),
+        chain=chain,
         recipe=card.recipe,
         blank=card.blank,
         batch=arguments.batch,

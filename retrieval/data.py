@@ -79,6 +79,11 @@ def examples(
         number += 1
 
 
+def check_weights(sources: Sequence[Source], weights: Mapping[str, float] | None) -> None:
+    """Raise `UsageError` for weights that do not weigh the sources' datasets."""
+    _chances(sources, weights)
+
+
 def _chances(sources: Sequence[Source], weights: Mapping[str, float] | None) -> list[float]:
     """How often each source is drawn; a dataset's weight is shared by its sources according to their rows."""
     rows: dict[str, int] = {}

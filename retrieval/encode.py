@@ -111,8 +111,10 @@ def encode_images(
 ) -> Embeddings:
     """Embed the images `paths` (name -> file) in their order, with parts kept in `folder`.
 
-    Raises `InputError` naming an image that cannot be read.
+    Raises `InputError` naming an image that cannot be read, or an index that is not ours.
     """
+    if (folder / INDEX).exists():
+        _read_index(folder)  # of somebody else's the user would hardly want ours in its place
     names = tuple(paths)
     blocks: list[Scores] = []
     files: list[str] = []
@@ -139,13 +141,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
     model."""
     if not (folder / INDEX).is_file():
         raise InputError(f"{folder}: no finished embeddings here; run python -m retrieval encode first")
-    try:
-        index = json.loads((folder / INDEX).read_bytes())
-        model, files, dim = str(index["model"]), list(index["parts"]), int(index["dim"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / INDEX}: no index of ours; run python -m retrieval encode again"
-        ) from error
+    model, files, dim = _read_index(folder)
     if key is not None and model != key:
         raise InputError(f"{folder}: embeddings of another model; run python -m retrieval encode again")
     names: list[str] = []
@@ -158,6 +154,17 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
             names += json.loads(opened.metadata()["names"])
         blocks.append(found)
     return Embeddings(tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32))
+
+
+def _read_index(folder: Path) -> tuple[str, list[str], int]:
+    """Of which model the embeddings are, the files of their parts, their length."""
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        return str(index["model"]), list(index["parts"]), int(index["dim"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder / INDEX}: is no index of ours; remove it, or give encode another --out"
+        ) from error
 
 
 def encode_queries(

@@ -46,6 +46,7 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
             module.merge()
             parent, _, child = name.rpartition(".")
             setattr(backbone.get_submodule(parent), child, module.get_base_layer())
+    _untie(backbone)
     table = backbone.get_input_embeddings().weight
     with torch.no_grad():
         table[model.reader.emb_id] = model.emb_row.to(table.dtype)
@@ -55,6 +56,16 @@ def export(model: CirModel, card: Card, folder: Path, results: Path | None = Non
         (place / "README.md").write_text(model_card(card, numbers))
         (place / MARK).write_text(json.dumps({"retriever": card.weights_sha256}) + "\n")
     return folder
+
+
+def _untie(backbone: Any) -> None:
+    """Give the head a table of its own: `<emb>`'s row goes into the input's alone, else `<emb>`, which starts
+    as the end token, would be as likely as that at the end of a chain."""
+    head, table = backbone.get_output_embeddings(), backbone.get_input_embeddings()
+    if head.weight is table.weight:
+        head.weight = torch.nn.Parameter(table.weight.detach().clone())
+    for config in (backbone.config, backbone.config.get_text_config()):
+        config.tie_word_embeddings = False
 
 
 def numbers_of(card: Card, results: Path) -> str:

@@ -38,7 +38,7 @@ def line(
 ) -> Measured:
     """One line of the table from a dataset's evaluations (FashionIQ: one a category)."""
     asked = [each.queries for each in done if each.queries is not None]
-    count = sum(len(each.vectors) for each in asked)
+    count = sum(each.result.n_queries for each in done if each.queries is not None)  # of one, or of two texts
     writing = 1000 * sum(each.writing_seconds for each in asked)
     total = writing + 1000 * sum(each.embedding_seconds for each in asked)
     row = TableRow(

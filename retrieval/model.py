@@ -135,8 +135,10 @@ class CirModel(nn.Module):
             rows = torch.arange(len(states), device=self.device)
             last = states[rows, placed.ends]
             nll, tokens = chain_nll(states, placed.labels, self.backbone.get_output_embeddings())
-        vectors = last.float() if self.projection is None else self.projection(last.float())
-        return Embedded(nn.functional.normalize(vectors, dim=-1), nll if tokens else None, tokens)
+        with torch.autocast(self.device.type, enabled=False):  # also where the caller's is on
+            vectors = last.float() if self.projection is None else self.projection(last.float())
+            unit = nn.functional.normalize(vectors, dim=-1)
+        return Embedded(unit, nll if tokens else None, tokens)
 
     @torch.no_grad()
     def regrets(self, batch: Batch) -> Tensor:

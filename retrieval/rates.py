@@ -75,14 +75,16 @@ def mean_reciprocal_rank(
     max_tokens: int,
     kept: KeptSights,
 ) -> float:
-    """1/rank of the target, the reference left out, averaged over the queries of all parts; `kept`: what
-    training saw."""
+    """1/rank of the target, the reference left out, averaged over the queries of all parts; 0 for a model
+    whose vectors are no numbers. `kept`: what training saw."""
     found: list[float] = []
     references, pictures = sights_of(model, recipe, blank == "image", kept)
     for part in parts:
         gallery = encode_images(model, model_key(card), part.images, folder, pictures)
         asked = [QueryText(q.reference, "" if blank == "text" else q.text) for q in part.queries]
         queries = encode_queries(model, asked, references, chain, max_tokens=max_tokens)
+        if not (np.isfinite(queries.vectors).all() and np.isfinite(gallery.vectors).all()):
+            return 0.0  # no number is better than another: such a model would be first
         column = {name: index for index, name in enumerate(gallery.names)}
         places = ranks_by_embedding(
             queries.vectors,

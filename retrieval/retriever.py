@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from annotate.datasets.captions import clean
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
 from retrieval.checkpoint import Card
@@ -75,7 +76,9 @@ class Retriever:
             raise UsageError("this model was trained without chains; search without")
         if self.embeddings is None:
             raise UsageError("nothing is indexed yet; call index(images, folder) first")
-        query = QueryText(Path(image), text)
+        query = QueryText(Path(image), clean(text))
+        if not query.text:
+            raise UsageError("the modification is empty; say what to change")
         pictures = Pictures(self.card.recipe, blank=self.card.blank == "image")
         if self.card.blank == "text":
             query = replace(query, text="")

@@ -54,8 +54,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         positive = ("steps", "batch", "chunk", "learning_rate", "clip", "save_every")
         for name in positive:
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < 2**31:
+                flag = name.replace("_", "-")
+                raise UsageError(f"{flag} is {getattr(self, name)}; it must be above 0 and below {2**31}")
         for name in ("warmup", "first_stage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
@@ -87,8 +88,8 @@ class TrainSettings:
             found = {name.strip(): float(value) for name, _, value in parts}
         except ValueError as error:
             raise UsageError(f"weights {self.weights!r} is not like cirr=1,fashioniq=2") from error
-        if len(found) < len(parts) or not all(0 <= value < math.inf for value in found.values()):
-            raise UsageError(f"weights {self.weights!r}: each dataset once, with a number from 0")
+        if len(found) < len(parts) or not all(0 <= value < 2**31 for value in found.values()):
+            raise UsageError(f"weights {self.weights!r}: each dataset once, with a number from 0 to {2**31}")
         return found
 
     def as_json(self) -> dict[str, Any]:

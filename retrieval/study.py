@@ -18,6 +18,7 @@ from typing import Protocol
 
 import torch
 
+from annotate.files import remove_leftovers
 from annotate.locks import hold_lock
 from retrieval import checkpoint, train
 from retrieval.conversation import ChainMode
@@ -107,7 +108,9 @@ def plainly(name: str, make: Callable[[], list[Measured]]) -> list[Measured]:
 def run_study(study: Study, say: Callable[[str], None], run_row: RunRow = plainly) -> tuple[Path, Path]:
     """Train and measure every row; returns the paths of results.json and results.md."""
     lines: list[Measured] = []
+    train.refuse_a_run(study.out)
     with hold_lock(study.out / "lock", study.out):
+        remove_leftovers(study.out)
         for name, make in _rows(study, lines, say).items():
             say(f"== {name}")
             lines += run_row(name, make)
@@ -182,7 +185,8 @@ def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str],
         except train.Diverged as error:
             say(f"-- learning rate {rate:g} is none: {error}")
             return 0.0
-        found = noted(folder / "held-out.json", partial(_held_out_rank, study, variant, folder, seen))
+        note = folder / f"held-out-{study.max_tokens}.json"  # chains are judged as they are cut
+        found = noted(note, partial(_held_out_rank, study, variant, folder, seen))
         say(f"-- learning rate {rate:g}: mean reciprocal rank {found:.3f} on the held-out tenth")
         return found
 

@@ -24,7 +24,7 @@ from annotate.errors import OutputError, RunIncomplete, UsageError
 from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.conversation import image_prompt, query_prompt, wording_digest
-from retrieval.data import Example, examples, hard_negatives_a_row
+from retrieval.data import Example, check_weights, examples, hard_negatives_a_row
 from retrieval.encode import parts
 from retrieval.gradcache import Chunk, Embedded, backward
 from retrieval.inputs import Batch
@@ -37,6 +37,7 @@ from retrieval.sources import Source, data_digest
 from retrieval.training_state import cut_metrics, resume, save_state
 
 METRICS = "metrics.jsonl"
+RUN = "run.json"
 
 
 class Diverged(RunIncomplete):
@@ -68,13 +69,14 @@ def train(
     }
     if distributed.rank():
         say = _silence
-    _claim(out, identity)
+    if settings.batch % distributed.world_size():
+        raise UsageError(f"batch {settings.batch} is no multiple of {distributed.world_size()} processes")
+    check_weights(sources, settings.dataset_weights())
     only_ours(out / "model", checkpoint.CARD)
+    _claim(out, identity)
     if (out / "model" / checkpoint.CARD).is_file():
         say(f"{out / 'model'} is finished already")
         return out / "model"
-    if settings.batch % distributed.world_size():
-        raise UsageError(f"batch {settings.batch} is no multiple of {distributed.world_size()} processes")
     if settings.hard_negatives:
         found = hard_negatives_a_row(sources, settings.hard_negatives)
         say(f"{found:.1f} hard negatives a row on average, {settings.hard_negatives} asked for")
@@ -240,18 +242,25 @@ def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedde
     return result
 
 
+def refuse_a_run(out: Path) -> None:
+    """Raise `OutputError` where one training run lies, for what puts a `model/` of its own there."""
+    if (out / RUN).is_file():
+        raise OutputError(f"{out}: holds a training run, whose model would be lost; choose another --out")
+
+
 def _claim(out: Path, identity: dict[str, Any]) -> None:
     """Write the run's identity, or compare it with the one that is there; metrics without one aren't ours."""
-    path = out / "run.json"
+    path = out / RUN
     text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if path.is_file() and path.read_text() != text:
         raise OutputError(
             f"{out}: holds another training run, or another version's (see run.json); choose another --out"
         )
-    if not path.is_file() and (out / METRICS).exists():
-        raise OutputError(
-            f"{out / METRICS}: is of no run of ours (no run.json beside it); choose another --out"
-        )
+    for name in (METRICS, "model") if not path.is_file() else ():
+        if (out / name).exists():
+            raise OutputError(
+                f"{out / name}: is of no training run (no {RUN} beside it); choose another --out"
+            )
     if distributed.rank() == 0 and not path.is_file():
         write_output(path, text)
 

@@ -38,8 +38,8 @@ def save_state(
     # moments first; each state has a name of its own, so that at any moment a whole one is there
     save_tensors(out / f"{done}-{MOMENTS}", moments)
     checkpoint.save(model, base, out / f"state-{done}", {"done": done})
-    for step, folder in _states(out):
-        if step != done:
+    for folder in out.glob("state-*"):  # also what a kill left of one while it was removed
+        if folder.name != f"state-{done}":
             shutil.rmtree(folder)
     for old in out.glob(f"*-{MOMENTS}"):
         if old.name != f"{done}-{MOMENTS}":

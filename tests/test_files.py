@@ -20,9 +20,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> 
 
 def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     kept = ["file", ".file", "a.12.tmp", ".x.tmp", "below/.hidden.jpg"]
-    left = [".file.4711.tmp", "below/.shard-00000.parquet.9.tmp"]
+    left = [
+        ".file.4711.tmp",
+        "below/.shard-00000.parquet.9.tmp",
+        ".state-4.77.tmp/weights",
+        ".model.8.old/weights",
+    ]
     for name in [*kept, *left]:
         write_atomic(tmp_path / name, name)
     remove_leftovers(tmp_path)
+    assert not list(tmp_path.glob(".state-*")) + list(tmp_path.glob(".model*")), "folders go as wholes"
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == set(kept)

@@ -21,14 +21,14 @@ def make(
     from sample.base.corpus import build_tokenizer
     from sample.base.train import BasePractice, Plan, going_on, new_model
     from sample.teacher.export import export
-    from sample.teacher.recipe import load_model, load_tokenizer
+    from sample.teacher.recipe import load_model, load_tokenizer, save_tokenizer
 
     if init:
         plan, model, tokenizer = going_on(Plan()), load_model(init), load_tokenizer(init)
     else:
         plan, folder = Plan(), work / "base-tokenizer"
         if not folder.exists():
-            build_tokenizer().save_pretrained(folder)
+            save_tokenizer(build_tokenizer(), folder)
         tokenizer = load_tokenizer(folder)
         model = new_model(plan, tokenizer, work / "vision.safetensors")
     practice = BasePractice(plan, pictures, tokenizer, model)

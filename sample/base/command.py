@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate.errors import CirError, InputError
+from sample.training_flags import check_training
 
 if TYPE_CHECKING:
     from sample.base.loop import Practice
@@ -53,9 +54,10 @@ def train(
     from sample.base.loop import practise
     from sample.teacher.pictures import open_pictures
 
-    torch.set_num_threads(given.threads)
     work: Path = given.work
     try:
+        check_training(given.minutes, given.threads, given.out)
+        torch.set_num_threads(given.threads)
         if not (work / "pictures").is_dir():  # opening them would make them, empty
             raise InputError(f"{work} holds no pictures; give the --work of `python -m sample.teacher train`")
         pictures = [open_pictures(work / "pictures", domain, given.count) for domain in DOMAINS]

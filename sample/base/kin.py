@@ -29,9 +29,18 @@ def draw_family(rng: random.Random, domain: world.Domain) -> list[world.Look]:
     for _ in range(BRANCHES):
         look = family[0]
         for _ in range(LENGTH):
-            look = _akin(rng, look)
+            look = _new_kin(rng, look, family)
             family.append(look)
     return family
+
+
+def _new_kin(rng: random.Random, look: world.Look, family: Sequence[world.Look]) -> world.Look:
+    """Kin of `look` that is not in the family yet: a change may undo one, branches may make the same, and a
+    text of one picture must not be called wrong for another that looks the same."""
+    while True:
+        kin = _akin(rng, look)
+        if all(world.differences(kin, known) for known in family):
+            return kin
 
 
 def _akin(rng: random.Random, look: world.Look) -> world.Look:

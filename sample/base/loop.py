@@ -42,6 +42,7 @@ def practise(practice: Practice, minutes: float, checkpoint: Path) -> None:
     trained = [p for o in practice.optimizers for group in o.param_groups for p in group["params"]]
     begun, saved = time.monotonic() - 60 * spent, time.monotonic()
     sums: dict[str, float] = {}
+    summed = 0
     with checkpoint.with_suffix(".jsonl").open("a", encoding="utf-8") as log:
         while spent < minutes:
             optim.set_rate(practice.optimizers, optim.schedule(spent / minutes))
@@ -52,12 +53,13 @@ def practise(practice: Practice, minutes: float, checkpoint: Path) -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             step, spent = step + 1, (time.monotonic() - begun) / 60
+            summed += 1
             for key, value in figures.items():
                 sums[key] = sums.get(key, 0.0) + value
             if step % LOG_STEPS == 0:
-                means = {key: round(value / LOG_STEPS, 4) for key, value in sums.items()}
+                means = {key: round(value / summed, 4) for key, value in sums.items()}
                 _log(log, {"step": step, "minutes": round(spent, 2), **means})
-                sums = {}
+                sums, summed = {}, 0
             if step % EVAL_STEPS == 0:
                 _log(log, {"step": step, "held": True, **held_out(practice, 2)})
             if time.monotonic() - saved > 60 * SAVE_MINUTES:

@@ -29,9 +29,8 @@ from sample.base.kin import apart, draw_family, graded_loss, photographed
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import IMAGE_TOKENS, build_config, build_model, connect, normalise, read, see
-from sample.teacher.pictures import Pictures
+from sample.teacher.pictures import HELD_OUT, Pictures
 
-HELD_OUT = 1000
 TEMPERATURE = 0.05
 TOKENS_A_PASS = 4000
 READ_SHARES = (0.2, 0.8)  # garments, scenes: of these more is said and less of each
@@ -84,7 +83,7 @@ class BasePractice:
     ) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.pictures = plan, pictures
-        self.ready = [_usable(each) for each in pictures]
+        self.ready = [each.usable() for each in pictures]
         self.scribe = Scribe(tokenizer)
         self.model = model
         inner: Any = self.model.model
@@ -120,7 +119,7 @@ class BasePractice:
         ]
         patches = normalise(torch.from_numpy(np.concatenate([pixels, photographed(rng, relatives)])))
         if not held:
-            patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1))
+            patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1, generator=optim.numbered(number)))
         with quick_products():
             with torch.no_grad():
                 states = see(self.model, patches)
@@ -259,13 +258,6 @@ def load_vision(model: Idefics3ForConditionalGeneration, checkpoint: Path) -> No
         if tensor is None or tensor.shape != own[name].shape:
             raise InputError(f"{checkpoint}: has no {name} of this shape; it is of another network")
         own[name].copy_(tensor)
-
-
-def _usable(pictures: Pictures) -> Any:
-    usable = pictures.ready()
-    if len(usable) < 2 * HELD_OUT:
-        raise InputError(f"{pictures.folder}: {len(usable)} pictures; render at least {2 * HELD_OUT} first")
-    return np.sort(usable)
 
 
 def _share(exact: Tensor) -> float:

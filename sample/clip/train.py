@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from annotate.errors import InputError
 from sample import claim_words, world
 from sample.base.corpus import DOMAINS
 from sample.base.train import contrast_loss
@@ -26,10 +25,9 @@ from sample.clip.model import WIDTH, build_clip
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import WIDTH as HEAD_WIDTH
-from sample.teacher.pictures import Pictures
+from sample.teacher.pictures import HELD_OUT, Pictures
 from sample.teacher.vision import Heads, pooled_labels
 
-HELD_OUT = 1000
 CELLS = 8
 
 
@@ -69,9 +67,7 @@ class ClipPractice:
     def __init__(self, plan: Plan, pictures: Sequence[Pictures], tokenizer: PreTrainedTokenizerFast) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.pictures, self.tokenizer = plan, pictures, tokenizer
-        self.ready = [np.sort(each.ready()) for each in pictures]
-        if min(map(len, self.ready)) < 2 * HELD_OUT:
-            raise InputError(f"{pictures[0].folder}: render at least {2 * HELD_OUT} pictures a domain first")
+        self.ready = [each.usable() for each in pictures]
         self.model: CLIPModel = build_clip(tokenizer)
         self.seen = Seen()
         self.optimizers = optim.build_optimizers(
@@ -91,7 +87,7 @@ class ClipPractice:
         pixels = np.concatenate([p.pixels[c] for p, c in zip(self.pictures, chosen, strict=True)])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         if not held:
-            images = images * (1 + 0.06 * torch.randn(len(images), 1, 1, 1))
+            images = images * (1 + 0.06 * torch.randn(len(images), 1, 1, 1, generator=optim.numbered(number)))
         others = [
             world.one_attribute_neighbour(rng, look) for look in rng.sample(looks, self.plan.lookalikes)
         ]

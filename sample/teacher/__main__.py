@@ -11,6 +11,7 @@ from pathlib import Path
 
 from annotate.errors import CirError, UsageError
 from sample.teacher.evaluate import evaluate
+from sample.training_flags import check_training
 
 PROMPTS = Path("prompts")
 
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # torch and transformers take seconds to import; measuring does without them.
         from sample.teacher.recipe import export_newest, train_teacher
 
+        if arguments.command == "train":
+            check_training(arguments.minutes, arguments.threads, arguments.out)
         if arguments.command == "export":
             export_newest(arguments.work, arguments.out)
         else:

@@ -49,6 +49,11 @@ def schedule(done: float, floor: float = 0.02) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP) / (1 - WARM_UP))))
 
 
+def numbered(number: int) -> torch.Generator:
+    """Random numbers of step `number`: the same after a resume."""
+    return torch.Generator().manual_seed(number)
+
+
 def set_rate(optimizers: Iterable[torch.optim.Optimizer], share: float) -> None:
     """Set every group's learning rate to `share` of its peak."""
     for optimizer in optimizers:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from annotate.errors import InputError
 from sample import world
 
 CHUNK = 1000
@@ -37,6 +38,13 @@ class Pictures:
         """Indices of the pictures rendered so far."""
         chunks = sorted(int(path.name.split("-")[1]) for path in self.folder.glob("done-*"))
         return np.concatenate([np.arange(c * CHUNK, (c + 1) * CHUNK) for c in chunks] or [np.arange(0)])
+
+    def usable(self) -> NDArray[np.int64]:
+        """`ready` in order. Raises `InputError` when too few are rendered for the last to be held out."""
+        found = np.sort(self.ready())
+        if len(found) < 2 * HELD_OUT:
+            raise InputError(f"{self.folder}: {len(found)} pictures; render at least {2 * HELD_OUT} first")
+        return found
 
     def look(self, index: int) -> world.Look:
         """What picture `index` shows."""

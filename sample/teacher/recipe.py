@@ -30,6 +30,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the folder, whole or not at all: half of one would be taken for it by the next command."""
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    tokenizer.save_pretrained(part)
+    part.rename(folder)
+
+
 def train_teacher(
     work: Path,
     out: Path,
@@ -53,7 +60,7 @@ def train_teacher(
     render_all(work / "pictures", count, processes=threads)
     if not (work / "tokenizer").exists():
         tokenizer = load_tokenizer(init) if init else build_tokenizer(prompts)
-        tokenizer.save_pretrained(work / "tokenizer")
+        save_tokenizer(tokenizer, work / "tokenizer")
     tokenizer = load_tokenizer(work / "tokenizer")
     pictures = [open_pictures(work / "pictures", domain, count) for domain in DOMAINS]
     model = model or build_model(build_config(tokenizer))

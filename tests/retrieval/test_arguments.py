@@ -47,6 +47,10 @@ def test_a_path_that_cannot_be_looked_up(capsys: pytest.CaptureFixture[str], fla
             "whole number",
         ),
         (
+            ["evaluate", "--model", "m", "--dataset", "cirr", "--root", "r", "--gold", "m"],
+            "--gold holds chains that only --chain gold asks with",
+        ),
+        (
             ["search", "--model", "m", "--text", "t", "--image", "i", "--index", "x", "-k", "0"],
             "whole number",
         ),

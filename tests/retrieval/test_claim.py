@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from annotate.errors import OutputError
+from annotate.errors import OutputError, UsageError
 from retrieval import conversation, train
 from retrieval.model import CirModel, ModelSettings
 from retrieval.schedule import TrainSettings
@@ -51,9 +52,27 @@ def test_a_run_does_not_go_on_with_other_prompts(
 
 def test_metrics_of_somebody_else_are_left_alone(base: Path, sources: list[Source], tmp_path: Path) -> None:
     (tmp_path / train.METRICS).write_text('{"epoch": 1}\n')
-    with pytest.raises(OutputError, match=r"metrics\.jsonl: is of no run of ours"):
+    with pytest.raises(OutputError, match=r"metrics\.jsonl: is of no training run"):
         run(base, sources, tmp_path)
     assert (tmp_path / train.METRICS).read_text() == '{"epoch": 1}\n'
+
+
+def test_a_model_of_a_study_is_not_called_the_run_that_was_asked_for(
+    base: Path, sources: list[Source], out: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out / "model", tmp_path / "model")
+    with pytest.raises(OutputError, match=r"model: is of no training run \(no run\.json"):
+        run(base, sources, tmp_path)
+    with pytest.raises(OutputError, match="holds a training run, whose model would be lost"):
+        train.refuse_a_run(out)
+    train.refuse_a_run(tmp_path)
+
+
+def test_settings_that_cannot_be_claim_no_folder(base: Path, sources: list[Source], tmp_path: Path) -> None:
+    wrong = dataclasses.replace(SETTINGS, weights="cirr=1,fashioniq=1")
+    with pytest.raises(UsageError, match="do not weigh the datasets cirr"):
+        train.train(CirModel(base, MODEL, CPU), base, sources, wrong, tmp_path, say=lambda line: None)
+    assert run(base, sources, tmp_path) == tmp_path / "model", "the mended command goes on"
 
 
 def test_other_files_in_the_place_of_the_model_are_left_alone(

@@ -55,6 +55,20 @@ def test_plain_transformers_gives_the_vectors_of_the_exported_model(
     assert EMB in (folder / "README.md").read_text()
 
 
+def test_of_tied_tables_the_head_keeps_its_own_row_of_emb(tmp_path: Path) -> None:
+    base = tiny_models.qwen(tmp_path / "base", tied=True)
+    model = CirModel(base, ModelSettings(tuning="full"), CPU)
+    before = model.backbone.get_output_embeddings().weight.detach().clone()
+    with torch.no_grad():
+        model.emb_row.add_(1.0)
+    row, emb = model.emb_row.detach().clone(), model.reader.emb_id
+    checkpoint.save(model, base, tmp_path / "checkpoint")
+    folder = export(model, checkpoint.read_card(tmp_path / "checkpoint"), tmp_path / "export")
+    plain = AutoModelForImageTextToText.from_pretrained(folder)
+    assert torch.equal(plain.get_input_embeddings().weight[emb], row)
+    assert torch.equal(plain.get_output_embeddings().weight, before), "no chain ends in <emb> instead"
+
+
 def test_only_an_export_is_replaced_by_an_export(tmp_path: Path) -> None:
     base = tiny_models.idefics(tmp_path / "base")
     model = CirModel(base, ModelSettings(lora_rank=2), CPU)

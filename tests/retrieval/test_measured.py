@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retrieval.encode import EncodedQueries
 from retrieval.evaluate import EvalSet, Evaluation
 from retrieval.measured import Measured, comparisons, line
 from retrieval.protocols import Expected, Protocol, Result
@@ -84,6 +85,14 @@ def test_seeds_are_pooled_and_each_metric_of_a_dataset_is_compared() -> None:
         ("theirs", None, "R@1"): 0.75,
         ("theirs", None, "Rs@1"): -0.75,
     }
+
+
+def test_milliseconds_are_of_a_query_also_where_it_is_asked_in_two_texts() -> None:
+    eval_set = EvalSet("fashioniq", "val", "dress", (), (), {}, Expected(), "digest")
+    texts = EncodedQueries(np.zeros((4, 2), dtype=np.float32), (None,) * 4, 0.2, 0.4)
+    done = Evaluation(result("fashioniq", "dress", {"R@10": [1, 0]}), np.zeros((2, 9), np.float32), texts)
+    row = line("ours", (eval_set,), [done], "none").row
+    assert (row.ms_per_query, row.ms_writing) == pytest.approx((300, 100))
 
 
 def test_a_line_keeps_no_scores() -> None:

@@ -116,6 +116,14 @@ def test_a_chain_holds_no_special_token_whatever_it_says(base: Path) -> None:
         assert model(reader.embedding_batch([turn], [ids])).vectors.isfinite().all()
 
 
+def test_a_projected_vector_is_float32_also_where_products_are_not(base: Path) -> None:
+    model = CirModel(base, ModelSettings(projection=4), CPU).eval()
+    turns = [model.reader.user_turn(Image.new("RGB", (40, 40)), "what is it?")]
+    with torch.autocast("cpu", torch.bfloat16):
+        vectors = model(model.reader.embedding_batch(turns)).vectors
+    assert vectors.dtype == torch.float32
+
+
 def test_a_sight_gives_the_vector_and_the_gradients_of_the_picture_itself(base: Path) -> None:
     """A frozen tower's states stand for the picture: same ids, same vectors, same pull on what is trained."""
     model = CirModel(base, ModelSettings(tuning="frozen_tower"), CPU).train()
@@ -250,6 +258,11 @@ def test_a_checkpoint_of_another_model_or_cut_short_is_refused(tmp_path: Path) -
         checkpoint.load(folder, CPU, base=tmp_path / "gone")
     with pytest.raises(UsageError, match="checkpoint of another model"):
         checkpoint.load_into(CirModel(first, ModelSettings(lora_rank=3), CPU), folder)
+    card = (folder / checkpoint.CARD).read_text()
+    (folder / checkpoint.CARD).write_text(card.replace('"lora_rank"', '"rank_of_then"'))
+    with pytest.raises(InputError, match=r"settings of another version \(.*rank_of_then"):
+        checkpoint.load(folder, CPU)
+    (folder / checkpoint.CARD).write_text(card)
     weights = folder / checkpoint.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"missing or not the file that retriever\.json speaks of"):

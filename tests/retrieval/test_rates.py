@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 
 from annotate.errors import InputError
+from retrieval import checkpoint
 from retrieval.data import examples, is_held_out
-from retrieval.rates import choose_rate, held_out, noted
+from retrieval.model import CirModel, ModelSettings
+from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank, noted
+from retrieval.sights import KeptSights
 from retrieval.sources import Source, open_source
-from tests.retrieval import tiny_world
+from tests.retrieval import tiny_models, tiny_world
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,34 @@ def test_data_that_is_held_out_as_a_whole_ends_the_stream(
     monkeypatch.setattr("retrieval.data.is_held_out", lambda reference: True)
     with pytest.raises(InputError, match="every reference is held out"):
         next(examples([source], seed=0, hold_out=True))
+
+
+def test_a_model_whose_vectors_are_no_numbers_finds_nothing(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_models.idefics(tmp_path / "base")
+    model = CirModel(base, ModelSettings(tuning="full"), torch.device("cpu"))
+    checkpoint.save(model, base, tmp_path / "model")
+    part = held_out(source)
+    few = replace(part, queries=part.queries[:2], references=part.references[:2], targets=part.targets[:2])
+
+    def rank() -> float:
+        return mean_reciprocal_rank(
+            model,
+            checkpoint.read_card(tmp_path / "model"),
+            [few],
+            tmp_path / f"embeddings-{float(model.emb_row[0].detach())}",
+            chain=False,
+            blank="none",
+            recipe="fit32-q90-v1",
+            max_tokens=4,
+            kept=KeptSights(),
+        )
+
+    assert rank() > 0
+    with torch.no_grad():
+        model.emb_row.fill_(float("nan"))
+    assert rank() == 0
 
 
 def test_the_best_rate_is_chosen_the_smaller_of_equals_and_no_trial_is_measured_twice(

@@ -62,6 +62,26 @@ def test_images_are_indexed_and_searched_with_or_without_a_folder(world: Path, t
         retriever.index([images[0], tmp_path / images[0].name])
 
 
+def test_a_modification_is_cleaned_as_those_that_were_trained_on(world: Path) -> None:
+    images = images_of(world / "cirr" / "dev")
+    retriever = Retriever.load(world / "chain" / "model", device="cpu").index(images)
+    plain, odd = (
+        retriever.search(images[0], text, chain=False) for text in ("is red", " is\u200b \udcff red")
+    )
+    assert plain == odd
+    with pytest.raises(UsageError, match="the modification is empty"):
+        retriever.search(images[0], "\udcff", chain=False)
+
+
+def test_an_index_of_somebody_else_is_left_alone(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text('{"title": "my pictures"}')
+    with pytest.raises(InputError, match=r"index\.json: is no index of ours"):
+        Retriever.load(world / "chain" / "model", device="cpu").index(
+            images_of(world / "cirr" / "dev"), tmp_path
+        )
+    assert (tmp_path / "index.json").read_text() == '{"title": "my pictures"}'
+
+
 def test_a_model_is_asked_as_it_was_trained(world: Path) -> None:
     images = images_of(world / "cirr" / "dev")
     plain = Retriever.load(world / "plain" / "model", device="cpu").index(images)

@@ -64,7 +64,7 @@ def lacking(folder: Path, part: str) -> Path:
     return file
 
 
-def qwen(folder: Path, seed: int = 0) -> Path:
+def qwen(folder: Path, seed: int = 0, tied: bool = False) -> Path:
     special = ["<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
     tokenizer = byte_tokenizer(special, "<|im_end|>", QWEN_TEMPLATE)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (*special, "<|im_end|>", "<pad>")}
@@ -96,7 +96,7 @@ def qwen(folder: Path, seed: int = 0) -> Path:
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

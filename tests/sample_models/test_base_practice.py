@@ -146,7 +146,7 @@ def test_a_family_has_branches_that_go_away_step_by_step(domain: world.Domain) -
     for seed in range(60):
         away = apart(family := draw_family(random.Random(seed), domain))
         assert len(family) == SIZE and {look.domain for look in family} == {domain}
-        assert all(away[k][k] == 0 for k in range(SIZE))
+        assert all((away[a][b] == 0) == (a == b) for a in range(SIZE) for b in range(SIZE)), "no look twice"
         for first in range(1, SIZE, LENGTH):  # an object in another's place are two aspects, and no more
             branch = [0, *range(first, first + LENGTH)]
             assert all(away[a][b] <= 2 for a, b in pairwise(branch))
@@ -189,6 +189,25 @@ class _Practice:
     def forward(self, held: bool, number: int) -> tuple[torch.Tensor, dict[str, float]]:
         self.asked += [] if held else [number]
         return (self.line.weight - 1) ** 2, {"away": abs(float(self.line.weight.detach()) - 1)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--minutes", "nan"], "--minutes is nan"),
+        (["--minutes", "0"], "--minutes is 0"),
+        (["--threads", "0"], "--threads is 0"),
+        (["--out", "/dev/null"], "/dev/null is no folder"),
+    ],
+)
+def test_a_training_that_would_export_what_it_never_trained_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    given = ["train", "--work", str(tmp_path), "--out", str(tmp_path / "out"), *flags]
+    assert train("base", "", 1.0, make, given, inits=True) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_practice_goes_on_at_the_step_and_with_the_weights_of_its_checkpoint(tmp_path: Path) -> None:
