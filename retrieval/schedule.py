@@ -54,9 +54,11 @@ class TrainSettings:
     def __post_init__(self) -> None:
         positive = ("steps", "batch", "chunk", "learning_rate", "clip", "save_every")
         for name in positive:
-            if not 0 < getattr(self, name) < 2**31:
-                flag = name.replace("_", "-")
-                raise UsageError(f"{flag} is {getattr(self, name)}; it must be above 0 and below {2**31}")
+            value = getattr(self, name)
+            if not value > 0:
+                raise UsageError(f"{name.replace('_', '-')} is {value}; it must be above 0")
+            if isinstance(value, int) and value >= 2**31:
+                raise UsageError(f"{name.replace('_', '-')} is {value}; it must be below {2**31}")
         for name in ("warmup", "first_stage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")

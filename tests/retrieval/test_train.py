@@ -202,7 +202,7 @@ def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
         ({"weights": "cirr=nan"}, "each dataset once, with a number from 0"),
         ({"weights": "cirr=1,cirr=2"}, "each dataset once"),
         ({"weights": "cirr=1e308,fashioniq=1e308"}, "with a number from 0"),
-        ({"batch": 10**21}, "above 0 and below"),
+        ({"batch": 10**21}, "batch is 1000000000000000000000; it must be below"),
         ({"weight_decay": -1.0}, "weight-decay is -1.0"),
         ({"beta2": 1.0}, "beta2 is 1.0"),
         ({"chain": False, "lambda_info": 0.0}, "nothing would be trained"),
