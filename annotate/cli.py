@@ -17,12 +17,11 @@ from annotate.files import usable_path
 from annotate.images import ImageStore
 from annotate.job import annotate, run_locally
 from annotate.locks import hold_lock
-from annotate.preparing import Prepared, prepare
+from annotate.preparing import Prepared, prepare, render_sample
 from annotate.progress import Progress
 from annotate.report import final_screen, pick_examples, stored_pictures, write_report
 from annotate.settings import (
     Configuration,
-    RunSettings,
     add_arguments,
     api_key,
     from_arguments,
@@ -138,7 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if toy := toy_words(settings):
         _say("; ".join(toy))
     if settings.source == "sample":
-        _render_sample(settings)
+        render_sample(settings, _say)
     prepared = prepare(configuration)
     with Progress(f"{settings.dataset} {settings.split}") as progress:
         watch = Watch(say=_say, update=progress.update)
@@ -163,17 +162,6 @@ def _with_prefect(configuration: Configuration, prepared: Prepared, watch: Watch
         return run_flow(configuration, prepared, watch)
 
 
-def _render_sample(settings: RunSettings) -> None:
-    """Write the default root, whole or not at all; one that is there may be of another version."""
-    from sample.writers.whole import stale_words, write_whole
-
-    if not settings.root.exists():
-        _say(f"writing the rendered sample into {settings.root}")
-        write_whole(settings.dataset, settings.root, settings.seed)
-    elif stale := stale_words(settings.root):
-        _say(stale)
-
-
 def _written(out: Path) -> list[tuple[str, str]]:
     return [
         ("train", f"{out}/train/"),
@@ -193,7 +181,8 @@ def _last_screen(out: Path, manifest: Manifest) -> str:
     if shown is not None:
         name = shlex.quote(shown.triplet_id)
         steps.append(("one chain", f".venv/bin/python -m annotate inspect {name} --out {where}"))
-    if (truth := Path(manifest.root) / "truth.jsonl").exists():
+    truth = Path(manifest.root) / "truth.jsonl"
+    if os.path.exists(truth):  # noqa: PTH110 (Path's own raises where it may not enter)
         known = shlex.quote(str(truth))
         steps.append(("score by truth", f".venv/bin/python -m sample score {where} --truth {known}"))
     if manifest.counts.accepted and for_make:

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from annotate.settings import RunSettings
 from annotate.teacher.environment import gpu_names
 from annotate.teacher.hub import cached, is_offline
 from annotate.teacher.launch import local_folder, served_name, vllm_package, weight_bytes
-from annotate.teacher.probe import check_server, opener
+from annotate.teacher.probe import answers_health, check_server
 from annotate.teacher.server import require_free
 from annotate.telling import toy_words
+from annotate.text import plain
 
 LOCK = Path(__file__).resolve().parent.parent / "constraints.txt"
 PROVED_WITH = "0.32"
@@ -60,8 +60,10 @@ def doctor(run: RunSettings, api_key: str | None = None) -> list[Finding]:
 
 
 def shown(findings: Iterable[Finding]) -> str:
-    """A line each: level, what, cure."""
-    return "\n".join(f"{f.level:<5} {f.what}" + (f" — {f.cure}" if f.cure else "") for f in findings)
+    """A line each: level, what, cure. They may quote a server, a dataset or a file name."""
+    return "\n".join(
+        f"{f.level:<5} {plain(f.what)}" + (f" — {plain(f.cure)}" if f.cure else "") for f in findings
+    )
 
 
 def _machine(run: RunSettings, _: str | None) -> Iterator[Finding]:
@@ -148,7 +150,10 @@ def _gpu(run: RunSettings, _: str | None) -> Iterator[Finding]:
 
 def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
     if run.teacher is not None:
-        yield _hub_model(run.teacher) if local_folder(run.teacher) is None else _folder(run.teacher)
+        if local_folder(run.teacher) is None:
+            yield _hub_model(run.teacher)
+        else:
+            yield Finding("ok", f"teacher {served_name(run.teacher, run.teacher_flags)} is there")
         if toy := toy_words(run):
             yield Finding("warn", *toy)
         if run.port is not None:
@@ -165,10 +170,6 @@ def _teacher(run: RunSettings, api_key: str | None) -> Iterator[Finding]:
             yield Finding("warn", what, cure)
         else:
             yield Finding("ok", what)
-
-
-def _folder(teacher: str) -> Finding:
-    return Finding("ok", f"teacher {served_name(teacher)} is there")
 
 
 def _hub_model(name: str) -> Finding:
@@ -206,12 +207,12 @@ def _data(run: RunSettings, _: str | None) -> Iterator[Finding]:
 
 def _prefect(run: RunSettings, _: str | None) -> Iterator[Finding]:
     if run.prefect_api is not None:
-        if _answers(run.prefect_api):
+        if answers_health(run.prefect_api):
             yield Finding("ok", f"Prefect at {run.prefect_api}")
         else:
             cure = "start it (`make ui`), leave PREFECT_API= out, or use RUNNER=local"
             yield Finding("fail", f"no Prefect answers at {run.prefect_api}", cure)
-    elif _answers(PREFECT_UI):
+    elif answers_health(PREFECT_UI):
         yield Finding("ok", "Prefect: the server of `make ui` runs and will be used")
     else:
         yield Finding("ok", "Prefect: a server of its own for each run (`make ui` starts one that stays)")
@@ -243,14 +244,3 @@ def _installed(name: str) -> str | None:
         return importlib.metadata.version(name).split("+")[0]
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _answers(api: str) -> bool:
-    """Whether something answers /health with 200 at this address."""
-    if urllib.parse.urlsplit(api).scheme not in {"http", "https"}:
-        return False
-    try:
-        with opener().open(api.rstrip("/") + "/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -23,7 +23,7 @@ from annotate.report import stored_pictures, write_report
 from annotate.settings import RunSettings
 from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
-from annotate.shards.plan import Shard, claim_out
+from annotate.shards.plan import Shard, claim_out, refuse_others
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
 from annotate.shards.run import ShardResult, Tools, run_shard
 from annotate.shards.writing import writing_of
@@ -50,9 +50,10 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
     """
     settings, plan, out = prepared.settings, prepared.plan, prepared.settings.out
     signals = Signals()
-    claim_out(out, plan.job)
+    refuse_others(out, plan.job)  # before a lock is put into somebody's folder
     with ExitStack() as held:
         held.enter_context(hold_lock(out / "journal" / "lock"))
+        claim_out(out, plan.job)
         held.enter_context(signals.handled())
         remove_leftovers(out)
         journal = held.enter_context(Journal(out / "journal"))
@@ -89,11 +90,11 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         watch.say(size_words(plan, prepared.images))
         for line in await asyncio.to_thread(changes_of, prepared):
             watch.say(line)
-        async with open_encoder(settings, api_key, images, tools.encoder) as embed:
-            if embed is not None:
-                kept_embed = answered_ask(journal, embed)
-                neighbours = await find_neighbours(plan, tools, kept_embed)
-                tools = replace(tools, embed=kept_embed, neighbours=neighbours)
+        async with open_encoder(settings, api_key, images, tools.encoder, watch.say) as encoder:
+            if encoder is not None:
+                embed = answered_ask(journal, encoder.ask)
+                neighbours = await find_neighbours(plan, tools, embed)
+                tools = replace(tools, embed=embed, neighbours=neighbours)
             pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
             watch.say(cost_words(pending))
             async with _teacher(pending, settings, api_key, images, tools.writer.model, watch) as teacher:
@@ -101,6 +102,9 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
                 drain = signals.drain = Drain(watch.say)
                 ask = drain.gate(answered_ask(journal, teacher.ask), teacher.stop_sending)
                 tools = replace(tools, ask=ask, progress=teller.row)
+                if encoder is not None:
+                    gated = drain.gate(answered_ask(journal, encoder.ask), encoder.stop_sending)
+                    tools = replace(tools, embed=gated)
 
                 async def run(shard: Shard) -> ShardResult:
                     result = await run_shard(plan, shard, tools)
@@ -175,7 +179,7 @@ def _writer(prepared: Prepared, api_key: str | None) -> Writer:
     """Everything that determines the questions. A server without a given model is asked which one it has."""
     settings = prepared.settings
     if settings.teacher is not None:
-        model = served_name(settings.teacher)
+        model = served_name(settings.teacher, settings.teacher_flags)
     elif settings.teacher_model is not None:
         model = settings.teacher_model
     else:

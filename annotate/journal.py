@@ -48,6 +48,8 @@ class Journal:
             ) from error
         self._reading = threading.Lock()
         self._damaged: set[bytes] = set()
+        self._stages: set[str] = set()  # no index helps `explain` to know a stage: read once, then kept up
+        self._stages_read = False
         self._waiting: queue.SimpleQueue[tuple[Stored, Future[None]] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
@@ -93,6 +95,7 @@ class Journal:
         stored: Future[None] = Future()
         self._waiting.put((stored_row(request, reply), stored))
         await _outcome(stored)
+        self._stages.add(request.stage)
 
     @property
     def count(self) -> int:
@@ -111,8 +114,10 @@ class Journal:
             (bytes.fromhex(components["images"]), request.stage),
         )
         if not known:
-            of_stage = self._read("SELECT 1 FROM answers WHERE stage = ? LIMIT 1", (request.stage,))
-            return ("images",) if of_stage else ("stage",)
+            if not self._stages_read:
+                self._stages.update(stage for (stage,) in self._read("SELECT DISTINCT stage FROM answers"))
+                self._stages_read = True
+            return ("images",) if request.stage in self._stages else ("stage",)
         differs = min((_differing(components, text) for (text,) in known), key=len)
         return tuple(
             sorted(differs, key=lambda name: _CAUSES.index(name) if name in _CAUSES else len(_CAUSES))

@@ -134,22 +134,27 @@ def export_to(folder: Path, path: Path) -> tuple[int, int, str]:
 def rewrite(folder: Path) -> tuple[int, int]:
     """Drop damaged answers, rewrite the file without gaps; returns its size in bytes before and after.
 
-    Takes OUT's lock. SQLite does this in one transaction, so a kill at any instant leaves the old or the new
-    state. Needs free room of twice the journal. Raises `OutputError`, also for a file that is no journal.
+    Takes OUT's lock. Dropping is one transaction of SQLite's and rewriting another, so a kill at any instant
+    leaves the state before, between or after. Needs free room of twice the journal. Raises `OutputError`,
+    also for a file that is no journal.
     """
     if not (folder / FILE_NAME).is_file():
         raise _none(folder)
     with hold_lock(folder / "lock"):
-        before = _size(folder)
+        before, dropped = _size(folder), 0
         try:
             with closing(connect(folder / FILE_NAME)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
                 damaged = [(row_id,) for row_id, _, problem in _judged(connection) if problem]
                 connection.executemany("DELETE FROM answers WHERE id = ?", damaged)
+                connection.execute("COMMIT")
+                dropped = len(damaged)
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             path = folder / FILE_NAME
-            raise OutputError(f"{path}: cannot compact ({error}); the journal is as it was") from error
+            done = f"{dropped} damaged answer(s) were dropped, else " if dropped else ""
+            raise OutputError(f"{path}: cannot compact ({error}); {done}the journal is as it was") from error
         return before, _size(folder)
 
 

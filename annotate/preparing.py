@@ -1,8 +1,9 @@
-"""What a run will do, before anything is asked: annotation files read, images found, the plan made."""
+"""What a run will do, before anything is asked: annotation files read, images found, the plan made. And the
+sample, rendered where it is what is annotated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from annotate.checks import Check, choose, measured
@@ -37,6 +38,17 @@ class Prepared:
     aspects: tuple[str, ...]
     thresholds: Mapping[str, float]
     checks: tuple[Check, ...]
+
+
+def render_sample(settings: RunSettings, say: Callable[[str], None]) -> None:
+    """Write the default root, whole or not at all; one that is there may be of another version."""
+    from sample.writers.whole import stale_words, write_whole
+
+    if not settings.root.exists():
+        say(f"writing the rendered sample into {settings.root}")
+        write_whole(settings.dataset, settings.root, settings.seed)
+    elif stale := stale_words(settings.root):
+        say(stale)
 
 
 def prepare(configuration: Configuration) -> Prepared:

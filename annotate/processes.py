@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from annotate.errors import OutputError
+
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
@@ -31,10 +33,17 @@ def guarded(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` under a watchdog while the block lasts; everything it prints goes to `log`.
 
-    The yielded process is the watchdog: its pid is the process group, its exit status the command's.
+    The yielded process is the watchdog: its pid is the process group, its exit status the command's. Raises
+    `OutputError` when the log cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with _sigterm_raises(), log.open("wb") as output:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        opened = log.open("wb")
+    except OSError as error:
+        raise OutputError(
+            f"{log}: cannot be written ({error.strerror or error}); make room or mend its rights"
+        ) from error
+    with opened as output, _sigterm_raises():
         process = subprocess.Popen(
             [sys.executable, "-I", str(_WATCHDOG), str(os.getpid()), str(grace_seconds), *command],
             stdin=subprocess.DEVNULL,
@@ -76,12 +85,23 @@ def _stop(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while cleaning up."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Hold SIGINT and SIGTERM back while cleaning up; what came meanwhile is heard afterwards.
+
+    No mask of this thread: another thread would take the signal, and Python runs the handler in the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread, so they interrupt nothing here
+        return
+    heard: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda came, _: heard.append(came)) for number in numbers}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for came in dict.fromkeys(heard):
+            signal.raise_signal(came)
 
 
 @contextmanager

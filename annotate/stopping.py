@@ -40,7 +40,7 @@ class Drain:
         self._quiet = asyncio.Event()
         self._in_flight = 0
         self._over = False
-        self._stop_sending: Callable[[], None] = lambda: None
+        self._stop_sending: list[Callable[[], None]] = []
         self.cause = ""
 
     def begin(self, cause: str) -> None:
@@ -55,14 +55,15 @@ class Drain:
             f"{cause}: finishing the requests in flight (at most {self._seconds:g} s), then publishing "
             "the finished shards; once more leaves at once"
         )
-        self._stop_sending()
+        for stop in self._stop_sending:
+            stop()
 
     def gate(self, ask: Ask, stop_sending: Callable[[], None]) -> Ask:
         """`ask` until the drain begins; after it nobody gets through, and nobody is told before the end.
 
         `stop_sending` makes requests that wait for a place at a server raise `RunIncomplete`.
         """
-        self._stop_sending = stop_sending
+        self._stop_sending.append(stop_sending)
 
         async def gated(request: Request) -> Reply:
             if not self._begun.is_set():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here needs a hub
 
 from annotate.errors import CirError, RunIncomplete
+from annotate.settings.values import Given, url
 from annotate.text import plain, take_any_text
 from flows.prefect_api import HOME, prefect_api
 from retrieval.__main__ import parser, refuse_files
@@ -25,9 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         refuse_files(parser().parse_args(flags))  # bad usage ends here, before a server is started
-        given = os.environ.get("CIR_PREFECT_API") or os.environ.get("PREFECT_API_URL")
-        with prefect_api(given, HOME) as url:
-            print(f"Prefect: {url.removesuffix('/api')}", file=sys.stderr, flush=True)
+        with prefect_api(given_api(os.environ), HOME) as api:
+            print(f"Prefect: {api.removesuffix('/api')}", file=sys.stderr, flush=True)
             from flows.train_eval import run_flow  # only now: Prefect reads its settings on import
 
             print(run_flow(parameters(flags[1:])), end="")
@@ -38,6 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return RunIncomplete.exit_status
     return 0
+
+
+def given_api(environment: Mapping[str, str]) -> str | None:
+    """The Prefect server of the environment, by the rules of `annotate run`. Raises `UsageError`, also for a
+    URL with a password, which is not shown."""
+    for variable in ("CIR_PREFECT_API", "PREFECT_API_URL"):
+        if text := environment.get(variable, "").strip():
+            return url(Given("prefect_api", text, "environment", variable.removeprefix("CIR_")))
+    return None
 
 
 def parameters(flags: Sequence[str]) -> dict[str, Any]:

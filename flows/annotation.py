@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -29,15 +30,17 @@ from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
-from annotate.errors import RunIncomplete
+from annotate.errors import RunIncomplete, UsageError
 from annotate.job import SHARDS_AT_ONCE, RunShard, annotate
-from annotate.preparing import Prepared, prepare
+from annotate.preparing import Prepared, prepare, render_sample
 from annotate.report import pick_examples
 from annotate.settings import Configuration, api_key, resolve, shown_value
+from annotate.settings.declared import BY_NAME
+from annotate.settings.values import Value
 from annotate.shards.plan import Shard
 from annotate.shards.run import ShardResult
 from annotate.telling import Watch
-from annotate.text import markdown_cell
+from annotate.text import did_you_mean, markdown_cell, plain
 from schemas.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -100,7 +103,15 @@ def given_settings(configuration: Configuration) -> tuple[dict[str, Any], dict[s
     parameters: dict[str, Any] = {
         name: str(value) if isinstance(value, Path) else value for name, value in named.items()
     }
-    return parameters, {name: shown_value(value) for name, value in given.items() if name not in _PARAMETERS}
+    options = {name: _option(name, value) for name, value in given.items() if name not in _PARAMETERS}
+    return parameters, options
+
+
+def _option(name: str, value: Value) -> str:
+    """A setting's value as its parser reads it back."""
+    if name == "teacher_flags" and isinstance(value, tuple):
+        return shlex.join(map(str, value))
+    return shown_value(value)
 
 
 def _flow_run_name() -> str:
@@ -139,7 +150,7 @@ async def annotation(
         teacher_model: model name to ask that server for.
         options: further settings by name, as `python -m annotate run --help` lists them.
     """
-    named = {
+    named: dict[str, str | int | None] = {
         "dataset": dataset,
         "split": split,
         "category": category,
@@ -151,12 +162,10 @@ async def annotation(
         "teacher_url": teacher_url,
         "teacher_model": teacher_model,
     }
-    flags = {name: None if value is None else str(value) for name, value in named.items()}
-    configuration = resolve({**flags, **(options or {})}, {}, Path.cwd())
     console = CONSOLE.get() or Console(_logged())
-    prepared = console.prepared
+    prepared = console.prepared  # of the command line's settings, --config and environment included
     if prepared is None:
-        prepared = await asyncio.to_thread(prepare, configuration)
+        prepared = await asyncio.to_thread(_prepared, named, options or {}, console.watch.say)
     settings = prepared.settings
     shards = _Shards(len(prepared.plan.shards))
     manifest = await annotate(prepared, api_key(os.environ), shards.run, console.watch)
@@ -166,6 +175,24 @@ async def annotation(
             key=f"{dataset}-{settings.split}", markdown=summary(settings.out, manifest)
         )
     return manifest.counts.model_dump()
+
+
+def _prepared(
+    named: Mapping[str, str | int | None], options: Mapping[str, str], say: Callable[[str], None]
+) -> Prepared:
+    """What a run of these parameters will do, the sample rendered where it is what they mean.
+
+    Raises `UsageError`, also for an option that is no setting, and `InputError`.
+    """
+    for name in options:
+        if name not in BY_NAME:
+            advice = did_you_mean(name, BY_NAME) or "see `annotate run --help`"
+            raise UsageError(f"options: {plain(name, 60)} is no setting; {advice}")
+    flags = {name: None if value is None else str(value) for name, value in named.items()}
+    configuration = resolve({**flags, **options}, {}, Path.cwd())
+    if configuration.run.source == "sample":
+        render_sample(configuration.run, say)
+    return prepare(configuration)
 
 
 class _Shards:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from annotate.errors import RunIncomplete, UsageError
 from annotate.processes import free_port, guarded
+from annotate.teacher.probe import answers_health
 
 HOME = Path("outputs") / ".prefect"
 UI_PORT = 4200
@@ -42,10 +41,10 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
     os.environ["PREFECT_HOME"] = str(home.resolve())
     ui = f"http://127.0.0.1:{UI_PORT}/api"
     if given:
-        if not healthy(given):
+        if not answers_health(given):
             raise UsageError(f"PREFECT_API={given} does not answer; start it, or leave it out")
         yield _use(given)
-    elif healthy(ui):
+    elif answers_health(ui):
         yield _use(ui)
     else:
         with own_server(home) as url:
@@ -72,7 +71,7 @@ def own_server(home: Path, port: int | None = None) -> Iterator[str]:
     log = home / "server.log"
     with guarded([*command, "--analytics-off"], env, log) as process:
         deadline = time.monotonic() + START_SECONDS
-        while not healthy(url):
+        while not answers_health(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RunIncomplete(
                     f"the Prefect server did not start, see {log}; mend that, or use RUNNER=local"
@@ -89,16 +88,6 @@ def server_environment(own: Mapping[str, str], home: Path) -> dict[str, str]:
         if "API_KEY" not in name and not name.startswith("PREFECT_API")
     }
     return {**kept, **QUIET, "PREFECT_HOME": str(home.resolve())}
-
-
-def healthy(url: str) -> bool:
-    """Whether a Prefect API answers at `url`."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{url.rstrip('/')}/health", timeout=3) as answer:
-            return bool(answer.status == 200)
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
 
 
 def _use(url: str) -> str:

@@ -6,20 +6,21 @@ import sys
 import time
 
 from annotate.errors import CirError, UsageError
-from flows.prefect_api import HOME, UI_PORT, healthy, own_server
+from annotate.teacher.probe import answers_health
+from flows.prefect_api import HOME, UI_PORT, own_server
 
 
 def main() -> int:
     """Serve until Ctrl-C; exit status 0, or that of the error."""
     address = f"http://127.0.0.1:{UI_PORT}"
     try:
-        if healthy(f"{address}/api"):
+        if answers_health(f"{address}/api"):
             raise UsageError(f"a Prefect server answers at {address} already; open it in a browser")
         with own_server(HOME, UI_PORT):
             print(
                 f"Prefect UI: {address} - `make annotate` in another terminal reports here; Ctrl-C stops it"
             )
-            while healthy(f"{address}/api"):
+            while answers_health(f"{address}/api"):
                 time.sleep(5)
             print(f"the Prefect server has ended, see {HOME}/server.log", file=sys.stderr)
             return 1

@@ -51,7 +51,8 @@ class Writing(BaseModel):
     """How rows came to be, beside teacher, prompts, checks and recipe: rows of other settings are other rows.
 
     `deciding` are the run's thresholds where they decided what was asked further (early stop, chances),
-    `scores` the version of what the scores mean (`annotate.checks.SCORES`).
+    `scores` the version of what the scores mean (`annotate.checks.SCORES`). `aspects` is the closed list of
+    which the writer names what changes; () is an earlier version's, whose digests hold without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +68,7 @@ class Writing(BaseModel):
     deciding: dict[str, float]
     encoder: str
     scores: int = 1
+    aspects: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
 
 class Manifest(BaseModel):

@@ -199,3 +199,8 @@ def test_a_hub_model_that_may_not_be_downloaded_is_a_failure(
 def test_findings_are_printed_a_line_each() -> None:
     findings = [Finding("ok", "2 cores"), Finding("fail", "no disk", "make room")]
     assert shown(findings) == "ok    2 cores\nfail  no disk — make room"
+
+
+def test_foreign_text_reaches_no_terminal_unescaped() -> None:
+    line = shown([Finding("warn", "vLLM \x1b[2J0.32\nok", "the first is \x1b]0;x\x07.png")])
+    assert line == "warn  vLLM �[2J0.32 ok — the first is �]0;x�.png"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from annotate.stages import Chain, Writer
 from annotate.teacher.request import Ask, Picture
@@ -12,10 +14,24 @@ Finding = float | None | tuple[float, ...] | tuple[str, ...]
 Findings = Mapping[str, Finding]
 """Column -> what a check found. Scores are facts and are stored; `annotate.selection` derives verdicts."""
 
+T = TypeVar("T")
+
 SURE = 0.95
 """A statement as a whole that is this probable needs no questions about its parts."""
 HOLDS = 0.5
 """Least probability of a claim that counts as holding. Both are part of the checks; thresholds are not."""
+
+
+async def all_of(questions: Iterable[Awaitable[T]]) -> list[T]:
+    """The answers in the order given. Raises the first error in that order, and only when all have ended:
+    none goes on as an orphan, and what a run has asked does not hang on which answer came first."""
+    ended = await asyncio.gather(*questions, return_exceptions=True)
+    answers = []
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+        answers.append(each)
+    return answers
 
 
 @dataclass(frozen=True, slots=True)

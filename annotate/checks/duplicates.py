@@ -10,7 +10,7 @@ images that fit a conclusion as well are found by `hard_negatives` (`also_matche
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,6 +19,9 @@ from schemas.triplet import Triplet
 
 NEAR = 0.8
 """Least Jaccard share of words of two texts that ask for nearly the same."""
+LOOKED_BACK = 64
+"""Earlier texts of a pair that are compared: the real datasets have a few a pair, and a file that asks a
+hundred thousand times about one pair must not take hours."""
 
 
 _CONTAMINATION = re.compile(r"(reference|target)_in_\w+")
@@ -43,8 +46,11 @@ def with_notes(triplets: Sequence[Triplet], images: Mapping[str, Collection[str]
 
 
 def near_repeats(triplets: Iterable[Triplet]) -> frozenset[str]:
-    """Ids of triplets that ask for an earlier pair of images in nearly the same words."""
-    earlier: dict[tuple[str | None, str, str | None], list[frozenset[str]]] = defaultdict(list)
+    """Ids of triplets that ask for an earlier pair of images in nearly the same words as one of the last
+    `LOOKED_BACK` of them."""
+    earlier: dict[tuple[str | None, str, str | None], deque[frozenset[str]]] = defaultdict(
+        lambda: deque(maxlen=LOOKED_BACK)
+    )
     found = set()
     for triplet in triplets:
         if triplet.problem is not None:

@@ -12,9 +12,7 @@ image transformations (Bahat and Shakhnarovich, 2018).
 
 from __future__ import annotations
 
-import asyncio
-
-from annotate.checks.check import Check, Evidence, Findings
+from annotate.checks.check import Check, Evidence, Findings, all_of
 from annotate.checks.question import shows
 from annotate.images import moved
 from annotate.teacher.request import Ask
@@ -33,7 +31,7 @@ async def grounded_caption(ask: Ask, evidence: Evidence) -> Findings:
     whole = await shows(ask, evidence.writer, picture, ", ".join(claims))
     if whole >= NO_DOUBT or len(claims) == 1:
         return {"p_grounded": whole, "claim_grounded": ()}
-    parts = await asyncio.gather(*(shows(ask, evidence.writer, picture, claim) for claim in claims))
+    parts = await all_of(shows(ask, evidence.writer, picture, claim) for claim in claims)
     return {"p_grounded": min(parts), "claim_grounded": tuple(parts)}
 
 

@@ -10,9 +10,7 @@ fit as well are kept in `also_matches`, so that a trainer can mask them as negat
 
 from __future__ import annotations
 
-import asyncio
-
-from annotate.checks.check import SURE, Check, Evidence, Findings
+from annotate.checks.check import SURE, Check, Evidence, Findings, all_of
 from annotate.checks.question import shows
 from annotate.teacher.request import Ask
 
@@ -24,9 +22,7 @@ async def hard_negatives(ask: Ask, evidence: Evidence) -> Findings:
         return {"margin": None, "also_matches": ()}
     statement = ", ".join(evidence.chain.conclusion.claims)
     pictures = (evidence.target, *(picture for _, picture in evidence.lookalikes))
-    target, *others = await asyncio.gather(
-        *(shows(ask, evidence.writer, picture, statement) for picture in pictures)
-    )
+    target, *others = await all_of(shows(ask, evidence.writer, picture, statement) for picture in pictures)
     fitting = zip(evidence.lookalikes, others, strict=True)
     return {
         "margin": round((1 + target - max(others)) / 2, 6),

@@ -12,10 +12,9 @@ annotations, and no published pipeline checks it.
 
 from __future__ import annotations
 
-import asyncio
 import re
 
-from annotate.checks.check import HOLDS, Check, Evidence, Findings
+from annotate.checks.check import HOLDS, Check, Evidence, Findings, all_of
 from annotate.checks.question import follows, shows
 from annotate.checks.words import FILLERS, follows_as_string, words
 from annotate.teacher.request import Ask
@@ -41,7 +40,7 @@ async def leakage(ask: Ask, evidence: Evidence) -> Findings:
     request = evidence.modification if evidence.writer.sees_target else None
     asked = [claim for claim in claims if not follows_as_string(claim, evidence.chain, request)]
     phrases = [phrase for phrase in rationale_phrases(evidence) if phrase not in asked]
-    told = await asyncio.gather(*(_leak(ask, evidence, claim) for claim in (*asked, *phrases)))
+    told = await all_of(_leak(ask, evidence, claim) for claim in (*asked, *phrases))
     found = dict(zip((*asked, *phrases), told, strict=True))
     return {
         "p_settled": min((settled for settled, _ in told[: len(asked)]), default=1.0),

@@ -7,13 +7,12 @@ ReCALL's (p(yes) >= .95 as a filter).
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
+from annotate.checks.check import all_of
 from annotate.stages import Writer, caption_turns, prompt_digest, replayed
-from annotate.teacher.request import Ask, Picture, Reply, Request, Turn
+from annotate.teacher.request import Ask, Picture, Reply, Request, Sampling, Turn
 from annotate.teacher.retry import Unanswered
 from schemas.answers import CaptionAnswer, Edit
 
@@ -84,12 +83,10 @@ async def _probability(ask: Ask, requests: tuple[Request, Request]) -> float:
 
     Both have ended when it returns or raises what `ask` raises.
     """
-    replies = await asyncio.gather(*map(ask, requests), return_exceptions=True)
-    probabilities = []
-    for reply, letter in zip(replies, LETTERS, strict=True):
-        if isinstance(reply, BaseException):
-            raise reply
-        probabilities.append(letter_probability(reply, letter))
+    replies = await all_of(map(ask, requests))
+    probabilities = [
+        letter_probability(reply, letter) for reply, letter in zip(replies, LETTERS, strict=True)
+    ]
     return round(sum(probabilities) / len(probabilities), 6)
 
 
@@ -130,7 +127,7 @@ def _both_orders(
             turns=(*opening, Turn("user", text, pictures)),
             prompt_digest=prompt_digest(writer, *names),
             choices=LETTERS,
-            sampling=replace(writer.sampling, temperature=0.0, top_p=1.0, max_tokens=1),
+            sampling=Sampling(max_tokens=1),  # greedy: SAMPLING_SEED does not ask it again,
         )
 
     meanings = MEANINGS[prompt]

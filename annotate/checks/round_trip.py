@@ -8,10 +8,9 @@ generated data (Alberti et al., ACL 2019) with CLIP's scaled cosine (Radford et 
 
 from __future__ import annotations
 
-import asyncio
 import math
 
-from annotate.checks.check import Check, Evidence, Findings
+from annotate.checks.check import Check, Evidence, Findings, all_of
 from annotate.encoder import encode_request, vector_of
 from annotate.teacher.request import Ask
 from annotate.teacher.retry import Unanswered
@@ -35,7 +34,7 @@ async def round_trip(ask: Ask, evidence: Evidence) -> Findings:
         encode_request(evidence.encoder, evidence.writer, text, picture)
         for text, picture in ((text, None), *(("", picture) for picture in pictures))
     ]
-    query, *images = map(vector_of, await asyncio.gather(*map(embed, asked)))
+    query, *images = map(vector_of, await all_of(map(embed, asked)))
     logits = [SCALE * _cosine(query, image) for image in images]
     highest = max(logits)
     shares = [math.exp(logit - highest) for logit in logits]

@@ -10,9 +10,7 @@ per-claim questions as in FActScore (Min et al., EMNLP 2023).
 
 from __future__ import annotations
 
-import asyncio
-
-from annotate.checks.check import HOLDS, SURE, Check, Evidence, Findings
+from annotate.checks.check import HOLDS, SURE, Check, Evidence, Findings, all_of
 from annotate.checks.question import shows, shows_edit
 from annotate.checks.words import kept_claims
 from annotate.teacher.request import Ask
@@ -27,10 +25,9 @@ async def target_match(ask: Ask, evidence: Evidence) -> Findings:
     """
     claims = evidence.chain.conclusion.claims
     writer, target = evidence.writer, evidence.target
-    whole, *edits = await asyncio.gather(
-        shows(ask, writer, target, ", ".join(claims)),
-        *(shows_edit(ask, writer, target, edit) for edit in evidence.chain.reasoning.edits),
-    )
+    asked = [shows(ask, writer, target, ", ".join(claims))]
+    asked += [shows_edit(ask, writer, target, edit) for edit in evidence.chain.reasoning.edits]
+    whole, *edits = await all_of(asked)
     match = [whole] * len(claims)
     kept = kept_claims(evidence.chain)
     share = 1.0  # one claim alone may be what changed unmentioned: it proves nothing
@@ -61,10 +58,10 @@ async def _share(ask: Ask, evidence: Evidence, kept: tuple[int, ...]) -> tuple[f
 
     middle = (len(kept) + 1) // 2
     halves = [half for half in (kept[:middle], kept[middle:]) if half]
-    told = await asyncio.gather(*map(p, halves))
+    told = await all_of(map(p, halves))
     if len(kept) > 2 and all(each < HOLDS for each in told):
-        singles = await asyncio.gather(*(p((place,)) for place in kept))
-        return round(sum(each >= HOLDS for each in singles) / len(kept), 6), list(singles)
+        singles = await all_of(p((place,)) for place in kept)
+        return round(sum(each >= HOLDS for each in singles) / len(kept), 6), singles
     false = sum(each < HOLDS for each in told)
     spread = [each for half, each in zip(halves, told, strict=True) for _ in half]
     return round(1 - false / len(kept), 6), spread

@@ -14,8 +14,8 @@ from annotate.datasets.captions import join_captions
 from annotate.datasets.dirt import mark_dirt
 from annotate.datasets.layouts import FoundImages, check_missing, find_images
 from annotate.datasets.records import files_digest
-from annotate.datasets.roots import check_root
-from annotate.errors import InputError, UsageError
+from annotate.datasets.roots import NoRecords, check_root
+from annotate.errors import UsageError
 from schemas.triplet import DATASETS, Triplet
 
 __all__ = [
@@ -96,16 +96,17 @@ def load_triplets(dataset: str, split: str, root: Path, category: str | None = N
 
 def evaluated_images(dataset: str, split: str, root: Path) -> dict[str, frozenset[str]]:
     """The images of the splits that are evaluated on, other than `split`: of their queries and galleries, in
-    all categories, as far as their files are there and whole. A gallery that all splits search says nothing
-    of an image and is left out (CIRCO's)."""
+    all categories, as far as their files are there. A gallery that all splits search says nothing of an image
+    and is left out (CIRCO's). Raises `InputError` for a file that is there and broken: taken for an absent
+    one, it would hide contamination."""
     others = [other for other in splits(dataset) if other not in (split, "train")]
     found: dict[str, set[str]] = {other: set() for other in others}
     for other, category in product(others, categories(dataset) or (None,)):
-        with suppress(InputError):
+        with suppress(NoRecords):
             queries = load_triplets(dataset, other, root, category)
             found[other].update(name for each in queries for name in (each.reference, each.target) if name)
         if not _reader(dataset).one_gallery:
-            with suppress(InputError):
+            with suppress(NoRecords):
                 found[other].update(load_gallery(dataset, other, root, category))
     return {other: frozenset(images) for other, images in found.items()}
 

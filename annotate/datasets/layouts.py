@@ -158,9 +158,12 @@ class _Tree:
             ) from error
 
     def _is_image_file(self, entry: os.DirEntry[str]) -> bool:
-        if entry.is_symlink():
-            self._refuse_outside(Path(entry.path))
-        return entry.is_file()
+        try:
+            if entry.is_symlink():
+                self._refuse_outside(Path(entry.path))
+            return entry.is_file()
+        except OSError:  # a link to a name that is too long, or into a folder that may not be entered
+            return False
 
     def _refuse_outside(self, path: Path) -> None:
         try:

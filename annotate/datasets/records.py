@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from annotate.datasets.roots import NoRecords
 from annotate.errors import InputError
 from annotate.text import parse_json
 
@@ -91,7 +92,7 @@ def read_records(path: Path, model: type[R], id_field: str | None = None, under:
     if not isinstance(data, list):
         raise InputError(f"{path}: should be a list of records, is {_kind(data)}; {AGAIN}")
     if not data:
-        raise InputError(f"{path}: holds no records; {AGAIN}")
+        raise NoRecords(f"{path}: holds no records; {AGAIN}")
     try:
         records: list[R] = TypeAdapter(list[model]).validate_python(data)  # type: ignore[valid-type]  # a type at run time
     except ValidationError as error:

@@ -17,6 +17,10 @@ _SIGNS: dict[Dataset, tuple[str, ...]] = {
 }
 
 
+class NoRecords(InputError):
+    """An annotation file is not there at all, or is an empty list: its split has nothing."""
+
+
 def looks_like(root: Path) -> tuple[Dataset, ...]:
     """The datasets whose annotation files lie in `root` (usually one, or none)."""
     return tuple(d for d in DATASETS if any(next(root.glob(sign), None) for sign in _SIGNS[d]))
@@ -37,7 +41,7 @@ def check_root(root: Path) -> None:
 
 
 def need_files(dataset: Dataset, split: str, root: Path, files: Sequence[Path]) -> None:
-    """Raise `InputError` when an annotation file is absent, saying what `root` looks like instead."""
+    """Raise `NoRecords` when an annotation file is absent, saying what `root` looks like instead."""
     check_root(root)
     try:
         absent = [path for path in files if not path.is_file()]
@@ -48,17 +52,17 @@ def need_files(dataset: Dataset, split: str, root: Path, files: Sequence[Path]) 
     title, there = TITLES[dataset], looks_like(root)
     name = absent[0].relative_to(root)
     if there and dataset not in there:
-        raise InputError(
+        raise NoRecords(
             f"ROOT {root} is not {title}: it looks like {TITLES[there[0]]}; "
             f"use DATASET={there[0]}, or give the ROOT of {title}"
         )
     if there:
-        raise InputError(
+        raise NoRecords(
             f"ROOT {root} holds {title}, but not {name} for split {split}; add the file or use another SPLIT"
         )
     below = [folder for folder in _folders(root) if dataset in looks_like(folder)]
     cure = f"did you mean ROOT={below[0]}?" if below else f"give the folder that holds {title}"
-    raise InputError(f"ROOT {root} does not look like {title}: there is no {name}; {cure}")
+    raise NoRecords(f"ROOT {root} does not look like {title}: there is no {name}; {cure}")
 
 
 def _folders(root: Path) -> list[Path]:

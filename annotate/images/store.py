@@ -87,13 +87,6 @@ class ImageStore:
         self._kept: OrderedDict[Picture, Encoded] = OrderedDict()
         self._kept_lock = threading.Lock()
 
-    def source_digest(self, path: Path) -> str:
-        """sha256 (hex) of the source file. Raises `ImageProblem` if missing, unreadable or over 64 MiB."""
-        digest = self._digests.get(path)
-        if digest is None:
-            digest = self._digests[path] = hashlib.sha256(read_source(path)).hexdigest()
-        return digest
-
     def store(self, path: Path) -> Picture:
         """Decode, resize and encode a source file, unless that was done before; the picture by reference.
 

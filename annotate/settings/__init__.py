@@ -155,7 +155,7 @@ def _strongest(
 
 def published_settings(configuration: Configuration) -> dict[str, str]:
     """Settings that answers and verdicts depend on, for a report: no path, URL or name of this machine."""
-    local = ("root", "teacher")
+    local = ("root", "teacher", "teacher_flags")
     return {
         entry.setting.variable: shown_value(entry.value)
         for entry in configuration.resolved

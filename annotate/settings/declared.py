@@ -66,6 +66,14 @@ SETTINGS: tuple[Setting, ...] = (
         "model folder or hub name; vLLM is started for it [the tiny teacher of the sample]",
     ),
     Setting(
+        "teacher_flags",
+        values.words,
+        "answers",
+        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 4'; those beyond parallelism, "
+        "memory and logs make another teacher",
+        (),
+    ),
+    Setting(
         "teacher_model", values.text, "answers", "model name to ask for [the only one that the server has]"
     ),
     Setting(
@@ -134,13 +142,6 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "teacher_python", values.path, "run", "python with vLLM, for TEACHER [.venv-teacher of the checkout]"
-    ),
-    Setting(
-        "teacher_flags",
-        values.words,
-        "run",
-        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 4'",
-        (),
     ),
     Setting("port", values.whole(1, 65535, 8000), "run", "port for the server that we start [a free one]"),
     Setting("timeout", values.number(1, 86400, 300), "run", "seconds that one answer may take", 300.0),

@@ -62,8 +62,12 @@ def _text(name: str, value: object, file: str) -> str:
     if isinstance(value, int | float):
         return _bounded(value)
     if isinstance(value, list) and name == "checks":
-        return ",".join(_bounded(item) for item in value)
+        if not all(isinstance(item, str) for item in value):
+            raise UsageError(f"{file}: {name} holds something that is no text; give a list of names")
+        return ",".join(value)
     if isinstance(value, dict) and name == "thresholds":
+        if not all(isinstance(least, str | int | float) for least in value.values()):
+            raise UsageError(f"{file}: {name} holds something that is no number; give score = number")
         return ",".join(f"{score}={_bounded(least)}" for score, least in value.items())
     raise UsageError(f"{file}: {name} is a {type(value).__name__}; give a text or a number")
 

@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from annotate.errors import UsageError
 from annotate.files import usable_path
 from annotate.images import parse_recipe
+from annotate.teacher.hub import is_hub_name
 from annotate.text import did_you_mean, plain
 
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[tuple[str, float], ...] | None
 Source = Literal["flag", "environment", "file", "default"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _YES = frozenset({"1", "true", "yes", "on"})
 # What our own start of vLLM decides: others would make a server that we do not find or that others reach.
 _OURS = frozenset({"--host", "--port", "--model", "--served-model-name", "--trust-remote-code"})
@@ -152,11 +152,18 @@ def teacher(given: Given) -> str:
         raise UsageError(f"{given.named} is a URL; a running server is given by TEACHER_URL (--teacher-url)")
     value = text(given)
     local = path(given)
-    if local.is_dir():
-        if not (local / "config.json").is_file():
+    try:
+        there = local.is_dir()
+        whole = there and (local / "config.json").is_file()
+    except OSError as error:
+        raise UsageError(
+            f"{given.written} cannot be looked into ({error.strerror}); mend its rights or give another"
+        ) from error
+    if there:
+        if not whole:
             raise UsageError(f"{given.written} holds no config.json; give the folder of a model")
         return str(local)
-    if not _HUB_NAME.fullmatch(value):
+    if not is_hub_name(value):
         raise UsageError(
             f"{given.written} is neither a folder here nor a hub name; "
             f"give e.g. {given.spell('Qwen/Qwen2.5-VL-7B-Instruct')}"

@@ -101,19 +101,25 @@ def job_digest(dataset: str, split: str, category: str | None, annotation_digest
 
 
 def claim_out(out: Path, job: Job) -> None:
-    """Mark OUT as this job's, or see that it is. Call it before anything else is written to OUT.
+    """Mark OUT as this job's, or see that it is. Call it under OUT's lock: two runs may want a new folder.
+
+    Raises `OutputError` as `refuse_others` does.
+    """
+    if not refuse_others(out, job):
+        try:
+            write_atomic(out / JOB_FILE, json.dumps(_mark(job), indent=2) + "\n")
+        except OSError as error:
+            raise _unusable(out, error) from error
+
+
+def refuse_others(out: Path, job: Job) -> bool:
+    """Whether OUT is marked as this job's; nothing is written, so it may come before OUT's lock.
 
     Raises `OutputError` when OUT belongs to another job, holds foreign files that a run would overwrite, or
-    cannot be written.
+    cannot be looked into.
     """
     mark = out / JOB_FILE
-    wanted = {
-        "job": job.digest,
-        "dataset": job.dataset,
-        "split": job.split,
-        "category": job.category,
-        "annotation_digest": job.annotation_digest,
-    }
+    wanted = _mark(job)
     try:
         if not mark.exists():
             foreign = [name for name in OURS if (out / name).exists()]
@@ -121,19 +127,31 @@ def claim_out(out: Path, job: Job) -> None:
                 raise OutputError(
                     f"{out} holds {foreign[0]} but no {JOB_FILE}: not a run's folder; give another OUT"
                 )
-            write_atomic(mark, json.dumps(wanted, indent=2) + "\n")
-            return
+            return False
         found = parse_json(read_regular(mark, 1 << 20))
     except OSError as error:
-        raise OutputError(
-            f"OUT {out} cannot be written ({error.strerror or error}); give another OUT"
-        ) from error
+        raise _unusable(out, error) from error
     except ValueError as error:
         raise OutputError(f"{mark} is broken ({error}); give another OUT or remove this one") from error
     if not isinstance(found, dict) or found.get("job") != wanted["job"]:
         raise OutputError(
             f"OUT {out} holds another job, {_named(found)}, not {_named(wanted)}; give another OUT"
         )
+    return True
+
+
+def _mark(job: Job) -> dict[str, str | None]:
+    return {
+        "job": job.digest,
+        "dataset": job.dataset,
+        "split": job.split,
+        "category": job.category,
+        "annotation_digest": job.annotation_digest,
+    }
+
+
+def _unusable(out: Path, error: OSError) -> OutputError:
+    return OutputError(f"OUT {out} cannot be written ({error.strerror or error}); give another OUT")
 
 
 def _named(mark: object) -> str:

@@ -22,4 +22,5 @@ def writing_of(tools: Tools) -> Writing:
         deciding=dict(tools.thresholds) if tools.early_stop or tools.chances else {},
         encoder=tools.encoder,
         scores=SCORES,
+        aspects=tools.writer.aspects,
     )

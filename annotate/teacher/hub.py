@@ -7,6 +7,7 @@ It is read here and not by `huggingface_hub`, which fixes the cache's place when
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from annotate.text import parse_json
 
 _INDEX = "model.safetensors.index.json"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _YES = {"1", "on", "yes", "true"}
 
 
@@ -33,6 +35,11 @@ class Cached:
     def whole(self) -> bool:
         """Whether configuration and all weights are there."""
         return 0 < self.wanted == self.found
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether `text` may name a model of the hub: its owner and its name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def cached(name: str, environment: Mapping[str, str]) -> Cached:

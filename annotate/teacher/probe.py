@@ -25,28 +25,31 @@ class ServerFacts:
     models: tuple[str, ...]
 
 
-def check_server(url: str, model: str | None, api_key: str | None = None) -> ServerFacts:
+def check_server(
+    url: str, model: str | None, api_key: str | None = None, setting: str = "TEACHER_URL"
+) -> ServerFacts:
     """Ask a server for its models and version; `model` None asks for no particular one.
 
-    Raises `TeacherRefused`, one line with the cure: not reachable, no API (HTML), key refused, another model.
+    `setting` is what gave the URL. Raises `TeacherRefused`, one line with the cure: not reachable, no API
+    (HTML), key refused, another model.
     """
-    base = base_url(url)
-    listed = _get_json(f"{base}/models", url, api_key)
+    base = base_url(url, setting)
+    listed = _get_json(f"{base}/models", url, api_key, setting)
     entries = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(entries, list) or not all(isinstance(e, dict) and "id" in e for e in entries):
         raise TeacherRefused(
-            f"TEACHER_URL {shown_url(url)}: /models is no OpenAI model list; give the URL that ends in /v1"
+            f"{setting} {shown_url(url)}: /models is no OpenAI model list; give the URL that ends in /v1"
         )
     names = tuple(entry["id"] for entry in entries if _is_name(entry["id"]))
     if model is not None and model not in names:
         served = ", ".join(repr(name) for name in names[:8]) or "nothing"
         raise TeacherRefused(
-            f"TEACHER_URL {shown_url(url)} does not serve {model!r} but {served};"
+            f"{setting} {shown_url(url)} does not serve {model!r} but {served};"
             " set TEACHER_MODEL to what it serves"
         )
     version = None
     with suppress(TeacherRefused):  # providers other than vLLM have no /version
-        answer = _get_json(f"{base.removesuffix('/v1')}/version", url, api_key)
+        answer = _get_json(f"{base.removesuffix('/v1')}/version", url, api_key, setting)
         version = str(answer["version"]) if isinstance(answer, dict) and "version" in answer else None
     return ServerFacts(version, names)
 
@@ -56,7 +59,7 @@ def _is_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
-def base_url(url: str) -> str:
+def base_url(url: str, setting: str = "TEACHER_URL") -> str:
     """`url` without a slash at its end. Raises `TeacherRefused` for anything but an http(s) URL."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -64,7 +67,7 @@ def base_url(url: str) -> str:
     except ValueError:  # brackets or a port that cannot be read
         usable = False
     if not usable:
-        raise TeacherRefused(f"TEACHER_URL {shown_url(url)!r} is no URL; write it like http://host:8000/v1")
+        raise TeacherRefused(f"{setting} {shown_url(url)!r} is no URL; write it like http://host:8000/v1")
     return url.rstrip("/")
 
 
@@ -85,7 +88,18 @@ def opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
 
-def _get_json(address: str, url: str, api_key: str | None) -> Any:
+def answers_health(base: str) -> bool:
+    """Whether a server answers `base`/health with 200. Never raises: what speaks no HTTP does not answer."""
+    try:
+        if urllib.parse.urlsplit(base).scheme not in {"http", "https"}:
+            return False
+        with opener().open(base.rstrip("/") + "/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+
+
+def _get_json(address: str, url: str, api_key: str | None, setting: str) -> Any:
     shown = shown_url(url)
     request = urllib.request.Request(address, headers={"Accept": "application/json"})
     if api_key:
@@ -97,16 +111,16 @@ def _get_json(address: str, url: str, api_key: str | None) -> Any:
         error.close()
         if error.code in (401, 403):
             raise TeacherRefused(
-                f"TEACHER_URL {shown} wants a key (HTTP {error.code}); set TEACHER_API_KEY in the environment"
+                f"{setting} {shown} wants a key (HTTP {error.code}); set TEACHER_API_KEY in the environment"
             ) from error
         raise TeacherRefused(
-            f"TEACHER_URL {shown} answered HTTP {error.code} to {shown_url(address)};"
+            f"{setting} {shown} answered HTTP {error.code} to {shown_url(address)};"
             " give the URL of an OpenAI-compatible server that ends in /v1"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise TeacherRefused(
-            f"TEACHER_URL {shown} cannot be reached ({reason}); start the server there"
+            f"{setting} {shown} cannot be reached ({reason}); start the server there"
             " (`make serve-teacher`), or correct the URL"
         ) from error
     try:
@@ -116,5 +130,5 @@ def _get_json(address: str, url: str, api_key: str | None) -> Any:
         what = "an HTML page" if page else "no JSON"
         cure = "it is a web page, not an API: give the URL" if page else "give the URL of its API,"
         raise TeacherRefused(
-            f"TEACHER_URL {shown} answers {what} where a model list should be; {cure} that ends in /v1"
+            f"{setting} {shown} answers {what} where a model list should be; {cure} that ends in /v1"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ from typing import NoReturn
 from annotate.errors import CirError, RunIncomplete, TeacherRefused
 from annotate.processes import free_port, guarded
 from annotate.teacher import launch
-from annotate.teacher.probe import ServerFacts, check_server, opener
+from annotate.teacher.probe import ServerFacts, answers_health, check_server
 
 __all__ = ["Server", "ServerFacts", "check_server", "free_port", "serve_forever", "start_server"]
 
@@ -67,7 +66,7 @@ def start_server(
     command = launch.command(teacher, python, package, chosen, extra_flags)
     env = launch.environment(teacher, package, os.environ)
     with run_server(
-        command, env, launch.served_name(teacher), chosen, log, start_seconds, grace_seconds
+        command, env, launch.served_name(teacher, extra_flags), chosen, log, start_seconds, grace_seconds
     ) as server:
         yield server
 
@@ -159,7 +158,7 @@ def _wait_until_healthy(
     while True:
         if process.poll() is not None:
             raise TeacherRefused(f"{_death(process, log)}; mend that or look at the whole log")
-        if _healthy(url):
+        if answers_health(url.removesuffix("/v1")):
             return
         if time.monotonic() > deadline:
             raise TeacherRefused(
@@ -167,14 +166,6 @@ def _wait_until_healthy(
                 " a slow disk or download: try again, else look at the whole log"
             )
         time.sleep(0.1)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with opener().open(url.removesuffix("/v1") + "/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False
 
 
 def _alive(pid: int) -> bool:
@@ -186,7 +177,7 @@ def _alive(pid: int) -> bool:
 
 def _has_died(process: subprocess.Popen[bytes], url: str, grace_seconds: float) -> bool:
     """Whether the server is gone; one that no longer listens gets the time its watchdog needs to clean up."""
-    if process.poll() is None and not _healthy(url):
+    if process.poll() is None and not answers_health(url.removesuffix("/v1")):
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace_seconds + 3)
     return process.poll() is not None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
+from annotate.checks import Evidence, Findings
 from annotate.checks.grounded_caption import grounded_caption
 from annotate.checks.hard_negatives import hard_negatives
 from annotate.checks.leakage import leakage, rationale_phrases
 from annotate.checks.round_trip import round_trip
 from annotate.checks.target_match import target_match
 from annotate.images import moved
-from annotate.teacher.request import Picture, Reply, Request
+from annotate.teacher.request import Ask, Picture, Reply, Request
 from annotate.teacher.retry import Unanswered
 from schemas.answers import Edit
 from tests.checks.oracle import (
@@ -28,6 +30,7 @@ from tests.checks.oracle import (
     WRITER,
     Oracle,
     evidence,
+    letters,
 )
 
 OTHER = Picture("c" * 64, RECIPE)
@@ -253,3 +256,44 @@ def test_without_an_encoder_there_is_no_round_trip_and_a_broken_one_gives_no_ans
 
     with pytest.raises(Unanswered):
         asyncio.run(round_trip(Oracle().ask, replace(EVIDENCE, embed=broken, encoder="clip")))
+
+
+LOOKING = replace(evidence(conclusion=("new hat", "new belt", "new bag")), lookalikes=(("c", OTHER),))
+
+
+@pytest.mark.parametrize(
+    ("check", "before"),
+    [
+        (grounded_caption, 2),
+        (target_match, 0),
+        (target_match, 4),
+        (hard_negatives, 0),
+        (leakage, 0),
+        (round_trip, 0),
+    ],
+)
+def test_all_questions_of_a_check_have_ended_when_it_fails_by_the_first_of_them(
+    check: Callable[[Ask, Evidence], Awaitable[Findings]], before: int
+) -> None:
+    """The first `before` questions are answered; of the others the one asked last fails first."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def ask(request: Request) -> Reply:
+        number = len(begun)
+        begun.append(number)
+        try:
+            if number < before:
+                return letters(A=0.5, B=0.5)
+            await asyncio.sleep(0.002 * (20 - number))
+            raise Unanswered("no_answer", f"question {number}")
+        finally:
+            ended.append(number)
+
+    async def failing() -> tuple[str, int]:
+        with pytest.raises(Unanswered) as caught:
+            await check(ask, replace(LOOKING, embed=ask, encoder="clip"))
+        return str(caught.value), len(begun) - len(ended)
+
+    assert asyncio.run(failing()) == (f"no_answer: question {before}", 0)
+    assert len(begun) > before + 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annotate.checks.coherence import carried, coherence, coherent
-from annotate.checks.duplicates import with_notes
+from annotate.checks.duplicates import LOOKED_BACK, near_repeats, with_notes
 from annotate.checks.form import findings, form
 from annotate.checks.language import language
 from annotate.checks.words import denies
@@ -210,3 +210,12 @@ def test_near_repeats_and_contamination_are_noted_and_nothing_else_changes() -> 
     noted = with_notes((first, near, other), {"val": {"u", "x"}, "test1": ()})
     assert [each.notes for each in noted] == [(), ("near_repeat",), ("stray_blanks", "target_in_val")]
     assert [each.problem for each in noted] == [None] * 3
+
+
+def test_a_pair_that_is_asked_about_without_end_is_compared_with_its_last_texts_only() -> None:
+    texts = [f"{number} a{number} b{number}" for number in range(LOOKED_BACK + 2)]
+    asked = [triplet(n, reference="r", target="t", modifications=(text,)) for n, text in enumerate(texts)]
+    near = triplet(1000, reference="r", target="t", modifications=(texts[2],))
+    far = triplet(1001, reference="r", target="t", modifications=(texts[0],))
+    assert near_repeats((*asked, near)) == {near.triplet_id}
+    assert near_repeats((*asked, far)) == frozenset()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 
 from annotate.checks.question import MEANINGS, covers, edit_text, edits_text, follows, shows, shows_edit
 from annotate.prompts import load_prompts
 from annotate.stages import caption_turns
-from annotate.teacher.request import Reply, Request
+from annotate.teacher.request import Reply, Request, Sampling
 from annotate.teacher.retry import Unanswered
 from schemas.answers import CaptionAnswer
 from tests.checks.oracle import REFERENCE, SLEEVES, TARGET, WRITER, Oracle, letters
@@ -100,3 +101,14 @@ def test_questions_about_the_text_extend_the_caption_turn_and_never_show_the_tar
 def test_every_question_has_its_prompt_with_places_for_both_meanings() -> None:
     for name in MEANINGS:
         assert {"{{first_meaning}}", "{{second_meaning}}"} <= set(load_prompts()[name].text.split())
+
+
+def test_another_seed_of_the_writer_asks_no_greedy_question_again() -> None:
+    digests = []
+    for seed in (0, 5):
+        oracle = Oracle()
+        writer = replace(WRITER, sampling=replace(WRITER.sampling, seed=seed))
+        asyncio.run(shows(oracle.ask, writer, TARGET, "blue ball"))
+        assert {request.sampling for request in oracle.asked} == {Sampling(0.0, 1.0, 0, 1)}
+        digests.append([request.digest() for request in oracle.asked])
+    assert digests[0] == digests[1]

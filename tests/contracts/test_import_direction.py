@@ -14,7 +14,8 @@ PACKAGES = ("schemas", "annotate", "flows", "retrieval", "sample")
 MAY_IMPORT = {
     "schemas": {"schemas"},
     "annotate": {"schemas", "annotate"},
-    "annotate.cli": {"schemas", "annotate", "flows", "sample"},  # flows and the default root lazily
+    "annotate.cli": {"schemas", "annotate", "flows"},  # flows lazily
+    "annotate.preparing": {"schemas", "annotate", "sample"},  # the default root, rendered lazily
     "retrieval": {"schemas", "annotate", "retrieval"},
     "retrieval.defaults": {"schemas", "annotate", "retrieval", "sample"},  # missing worlds, rendered lazily
     "flows": {"schemas", "annotate", "retrieval", "flows"},

@@ -88,7 +88,7 @@ def test_the_table_of_root_names_every_annotation_file_and_image_layout(
 def test_every_folder_that_a_command_writes_by_default_is_in_the_readme_of_outputs() -> None:
     listed = (ROOT / "outputs" / "README.md").read_text()
     commands = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    defaults = {action.default for command in commands.values() for action in command._actions}
-    folders = {path.name for path in defaults if isinstance(path, Path) and path.parent.name == "outputs"}
+    told = [str(action.help) for command in commands.values() for action in command._actions]
+    folders = set(re.findall(r"\[outputs/([\w-]+)", " ".join(told)))
     assert {"train", "train-eval", "evaluate", "explain"} <= folders
     assert not [name for name in folders if f"`{name}/`" not in listed]

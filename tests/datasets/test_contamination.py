@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from annotate.datasets import evaluated_images
+from annotate.errors import InputError
 from annotate.preparing import prepare
 from annotate.settings import resolve
 
@@ -43,12 +46,22 @@ def test_one_category_is_compared_with_queries_and_galleries_of_all(
     assert all(t.problem is None for t in planned)
 
 
-def test_a_category_whose_files_are_missing_or_broken_hides_no_other(make_root: MakeRoot) -> None:
+def test_a_category_whose_files_are_missing_or_empty_hides_no_other(make_root: MakeRoot) -> None:
     root = evaluated_elsewhere(make_root)
     (root / "captions/cap.dress.val.json").unlink()
-    (root / "captions/cap.toptee.val.json").write_text("broken")
-    expected = {"V0", "V1", "V2", "B02", "V3", "V4", "B03"}
+    (root / "image_splits/split.toptee.val.json").unlink()
+    (root / "captions/cap.toptee.val.json").write_text("[]")
+    expected = {"V0", "V1", "V2", "B02"}
     assert evaluated_images("fashioniq", "train", root) == {"val": expected, "test": set()}
+    assert evaluated_images("fashioniq", "val", root) == {"test": set()}
+
+
+@pytest.mark.parametrize("name", ["captions/cap.toptee.val.json", "image_splits/split.dress.val.json"])
+def test_a_broken_file_of_another_split_is_no_absent_one(make_root: MakeRoot, name: str) -> None:
+    root = evaluated_elsewhere(make_root)
+    (root / name).write_text("broken")
+    with pytest.raises(InputError, match=name):
+        evaluated_images("fashioniq", "train", root)
     assert evaluated_images("fashioniq", "val", root) == {"test": set()}
 
 

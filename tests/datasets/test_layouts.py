@@ -107,6 +107,12 @@ def test_a_name_that_is_not_plain_is_refused(name: str, tmp_path: Path) -> None:
         find_images("circo", "val", tmp_path, [name])
 
 
+def test_a_link_that_cannot_be_followed_is_no_image(tmp_path: Path) -> None:
+    put(tmp_path / "images/B02.jpg")
+    (tmp_path / "images/B01.jpg").symlink_to("x" * 300)  # no rights to enter read the same, and work for root
+    assert find_images("fashioniq", "train", tmp_path, ["B01", "B02"]).missing == ("B01",)
+
+
 def test_a_link_to_a_file_outside_root_is_refused(tmp_path: Path) -> None:
     secret = put(tmp_path / "secret.jpg")
     root = tmp_path / "root"

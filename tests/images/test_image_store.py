@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -56,7 +57,6 @@ def test_a_picture_is_named_by_the_sha256_of_its_source_and_the_recipe(
     store: ImageStore, photo: Path
 ) -> None:
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-    assert store.source_digest(photo) == digest
     assert store.store(photo) == Picture(digest, RECIPE)
     assert (store.folder / RECIPE / digest[:2] / f"{digest}.jpg").is_file()
 
@@ -199,8 +199,6 @@ def test_a_file_over_64_mib_is_too_large_without_being_read(store: ImageStore, t
     with path.open("wb") as handle:
         handle.truncate((64 << 20) + 1)
     assert problem(store, path).code == "image_too_large"
-    with pytest.raises(ImageProblem):
-        store.source_digest(path)
 
 
 def test_threads_that_want_the_same_picture_decode_it_once(
@@ -280,7 +278,8 @@ def test_an_unknown_recipe_is_a_usage_error_that_shows_the_grammar(name: str, tm
 def test_a_file_that_changes_under_way_is_never_stored_under_its_old_digest(
     store: ImageStore, photo: Path, tmp_path: Path
 ) -> None:
-    before = store.source_digest(photo)
+    before = store.store(photo).source_digest
+    shutil.rmtree(store.folder)
     Image.new("RGB", (8, 8), "red").save(photo)
     picture = store.store(photo)
     assert picture.source_digest == hashlib.sha256(photo.read_bytes()).hexdigest() != before

@@ -8,14 +8,22 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from annotate import job
 from annotate.errors import RunIncomplete
+from annotate.preparing import prepare
+from annotate.settings import resolve
+from annotate.shards.run import ShardResult
 from annotate.stopping import Drain
-from annotate.teacher.request import Reply, Request
+from annotate.teacher.client import Stats
+from annotate.teacher.opening import OpenTeacher
+from annotate.teacher.request import Ask, Reply, Request
+from annotate.telling import Watch
 from bench.driving import fault_server, finish, kill_group, published, run_command, start, stats, write_world
 from tests.faults.fakes import question
 
@@ -167,3 +175,58 @@ def test_what_is_done_before_the_signal_is_the_result() -> None:
         return await Drain(lambda line: None).until_done(work())
 
     assert asyncio.run(main()) == 7
+
+
+def test_teacher_and_encoder_both_stop_sending() -> None:
+    stopped: list[str] = []
+
+    async def ask(request: Request) -> Reply:
+        return Reply("{}", "stop")
+
+    async def main() -> None:
+        drain = Drain(lambda line: None, 1)
+        gated = [drain.gate(ask, lambda name=name: stopped.append(name)) for name in ("teacher", "encoder")]  # type: ignore[misc]
+        drain.begin("SIGTERM")
+        late = [asyncio.ensure_future(each(question())) for each in gated]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in late), "nobody gets through, and nobody is told before the end"
+        for task in late:
+            task.cancel()
+
+    asyncio.run(main())
+    assert stopped == ["teacher", "encoder"]
+
+
+def test_a_run_asks_its_encoder_behind_the_drain_as_its_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated: list[str] = []
+
+    class Noted(Drain):
+        """Keeps whom it may stop."""
+
+        def gate(self, ask: Ask, stop_sending: Callable[[], None]) -> Ask:
+            stop_sending()
+            return super().gate(ask, stop_sending)
+
+    def opened(name: str) -> Callable[..., AbstractAsyncContextManager[OpenTeacher]]:
+        @asynccontextmanager
+        async def open_it(*_: object) -> AsyncIterator[OpenTeacher]:
+            yield OpenTeacher(job._never_asked, Stats(), lambda: gated.append(name))
+
+        return open_it
+
+    async def no_shards(*_: object) -> list[ShardResult]:
+        return []
+
+    monkeypatch.setattr(job, "Drain", Noted)
+    monkeypatch.setattr(job, "encoder_model", lambda *_: "clip")
+    monkeypatch.setattr(job, "open_encoder", opened("encoder"))
+    monkeypatch.setattr(job, "open_teacher", opened("teacher"))
+    server = "http://127.0.0.1:9/v1"
+    flags = {"root": str(write_world(tmp_path / "world", 8)), "out": str(tmp_path / "out")}
+    flags |= {"teacher_url": server, "teacher_model": "test", "encoder_url": server}
+    prepared = prepare(resolve(flags, {}, tmp_path))
+    with pytest.raises(RunIncomplete):
+        asyncio.run(job.annotate(prepared, None, no_shards, Watch(lambda line: None, lambda snapshot: None)))
+    assert gated == ["teacher", "encoder"]

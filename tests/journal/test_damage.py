@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from annotate import journal_tools
 from annotate.errors import OutputError
 from annotate.journal import FILE_NAME, Journal
-from annotate.journal_file import checksum
+from annotate.journal_file import checksum, connect
 from tests.faults.fakes import question
 from tests.journal.replies import REPLY, reply_to
 
@@ -160,3 +161,46 @@ def test_an_export_that_cannot_be_written_is_one_line(folder: Path) -> None:
     (folder / "answers.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"answers\.jsonl: cannot be written"):
         journal_tools.export(folder)
+
+
+def damage_two(folder: Path) -> None:
+    change(folder, "UPDATE answers SET reply = 'x' WHERE id IN (2, 3)")
+
+
+def test_a_compaction_that_fails_while_it_drops_drops_nothing(folder: Path) -> None:
+    damage_two(folder)
+    change(
+        folder,
+        "CREATE TRIGGER full BEFORE DELETE ON answers WHEN OLD.id = 3 BEGIN SELECT RAISE(ABORT, 'full'); END",
+    )
+    with pytest.raises(OutputError, match=r"cannot compact .*full.*; the journal is as it was$"):
+        journal_tools.compact(folder)
+    with Journal(folder) as journal:
+        assert journal.count == COUNT
+
+
+def test_a_compaction_that_fails_after_it_dropped_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        """A connection with no room left to rewrite the file."""
+
+        def __init__(self, inner: sqlite3.Connection) -> None:
+            self.inner = inner
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            if statement == "VACUUM":
+                raise sqlite3.OperationalError("database or disk is full")
+            return self.inner.execute(statement)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    damage_two(folder)
+    monkeypatch.setattr(journal_tools, "connect", lambda path: Full(connect(path)))
+    with pytest.raises(
+        OutputError, match=r"2 damaged answer\(s\) were dropped, else the journal is as it was"
+    ):
+        journal_tools.compact(folder)
+    with Journal(folder) as journal:
+        assert journal.count == COUNT - 2

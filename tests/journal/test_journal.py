@@ -145,6 +145,20 @@ def test_the_nearest_stored_request_explains_and_causes_come_first(tmp_path: Pat
         assert journal.explain(question("newer words", prompt="p3")) == ("prompt", "conversation")
 
 
+def test_stages_are_looked_up_once_however_many_misses_are_explained(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        put_all(journal, [question()])
+    with Journal(tmp_path) as journal:
+        queries: list[str] = []
+        journal._reader.set_trace_callback(queries.append)
+        for number in range(5):
+            assert journal.explain(question(image=f"new {number}")) == ("images",)
+        assert journal.explain(question(image="new", stage="conclusion")) == ("stage",)
+        put_all(journal, [question(stage="conclusion")])
+        assert journal.explain(question(image="new", stage="conclusion")) == ("images",)
+        assert sum("images = " not in query for query in queries) == 1, queries
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing_stored(tmp_path: Path) -> None:
     program = """
         import asyncio, resource, signal, sys

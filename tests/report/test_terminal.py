@@ -78,6 +78,13 @@ def test_what_to_do_next_names_a_shown_row_and_trains_on_nothing_but_train(
     assert ("make train-eval" in screen) == offered
 
 
+def test_a_root_that_cannot_be_looked_into_offers_no_score_by_truth(
+    tmp_path: Path, make_row: Fixture, publish: Fixture
+) -> None:
+    manifest = publish([make_row(1)], root="x" * 300)  # raises as a folder without rights does, also for root
+    assert "score by truth" not in _last_screen(tmp_path, manifest)
+
+
 @pytest.mark.parametrize(
     ("source", "said", "unsaid"),
     [

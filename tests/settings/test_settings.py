@@ -14,10 +14,11 @@ from annotate.settings import (
     add_arguments,
     api_key,
     from_arguments,
+    published_settings,
     resolve,
     show_config,
 )
-from annotate.settings.declared import PREFIX, SETTINGS
+from annotate.settings.declared import BY_NAME, PREFIX, SETTINGS
 
 MAKE_VARIABLES = [
     "DATASET",
@@ -318,10 +319,24 @@ def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
         ("limit = " + "9" * 9_000, "4300 digits"),
         ("limit = 0x" + "f" * 9_000, 'limit = "a number too large" is not a whole number'),
         ("thresholds = {form = 0x" + "f" * 9_000 + "}", "is not score=number"),
-        ("checks = [0x" + "f" * 9_000 + "]", "'a number too large' is unknown; give some of"),
+        ("checks = [0x" + "f" * 9_000 + "]", "checks holds something that is no text; give a list of names"),
+        ("checks = [{a = 0x" + "f" * 9_000 + "}]", "checks holds something that is no text"),
+        ("checks = ['form', 5]", "checks holds something that is no text"),
+        ("thresholds = {form = [0x" + "f" * 9_000 + "]}", "thresholds holds something that is no number"),
     ],
 )
 def test_deep_and_huge_settings_are_one_line(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "annotate.toml").write_text(text)
     message = refusal(tmp_path)
     assert words in message and len(message) < 400
+
+
+def test_a_teacher_folder_that_may_not_be_looked_into_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").symlink_to("x" * 300)  # as good as a folder without rights, and works for root
+    assert "cannot be looked into" in refusal(tmp_path, "--teacher", str(tmp_path))
+
+
+def test_flags_of_the_teacher_are_told_to_change_answers_and_are_not_published(tmp_path: Path) -> None:
+    configuration = command(tmp_path, "--teacher-flags", "--chat-template /home/me/own.jinja")
+    assert BY_NAME["teacher_flags"].changes == "answers"
+    assert "TEACHER_FLAGS" not in published_settings(configuration)

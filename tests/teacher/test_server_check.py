@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
 from annotate.errors import TeacherRefused
+from annotate.teacher.probe import answers_health
 from annotate.teacher.server import check_server
 from tests.teacher.fake_teacher import MODEL, fake_teacher
 
@@ -68,13 +70,42 @@ def test_something_that_speaks_no_http_is_refused() -> None:
             connection.sendall(b"SSH-2.0-x\r\n")
             connection.close()
 
-        import threading
-
         thread = threading.Thread(target=hang_up)
         thread.start()
         with pytest.raises(TeacherRefused, match="cannot be reached"):
             check_server(f"http://127.0.0.1:{other.getsockname()[1]}/v1", MODEL)
         thread.join(10)
+
+
+@pytest.mark.parametrize("line", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 503 No\r\n\r\n"])
+def test_health_is_answered_by_http_200_and_by_nothing_else(line: bytes) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def answer() -> None:
+            connection, _ = other.accept()
+            connection.recv(1000)
+            connection.sendall(line)
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}/api"
+        assert answers_health(url) == (b"200" in line)
+        thread.join(10)
+    assert not answers_health(url)
+
+
+@pytest.mark.parametrize("url", ["", "file:///etc", "http://[x", "http://h:x", "http://a b/"])
+def test_what_is_no_url_answers_no_health(url: str) -> None:
+    assert not answers_health(url)
+
+
+def test_a_wrong_url_is_named_by_the_setting_that_gave_it() -> None:
+    for url in ("http://127.0.0.1:9/v1", "nothing"):
+        with pytest.raises(TeacherRefused, match=r"^ENCODER_URL "):
+            check_server(url, None, None, "ENCODER_URL")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,47 @@ PYTHON = Path("/env/bin/python")
 
 def test_a_hub_name_is_served_under_itself() -> None:
     assert served_name(HUB) == HUB
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--quantization", "fp8"],
+        ["--chat-template=own.jinja"],
+        ["--mm-processor-kwargs", '{"max_pixels": 1003520}'],
+        ["--tensor-parallel-size", "4", "--dtype", "bfloat16"],
+    ],
+)
+def test_flags_that_may_change_answers_make_another_teacher(tmp_path: Path, flags: list[str]) -> None:
+    for teacher in (HUB, make_model(tmp_path / "teacher")):
+        name = served_name(teacher, flags)
+        assert re.fullmatch(re.escape(served_name(teacher)) + r"\+[0-9a-f]{8}", name)
+        assert served_name(teacher, [*flags[:-1], flags[-1] + "x"]) != name
+        line = command(teacher, PYTHON, "vllm", 8000, flags)
+        assert line[line.index("--served-model-name") + 1] == name
+
+
+def test_flags_of_parallelism_memory_and_logs_leave_the_teacher_what_it_is() -> None:
+    flags = "--tensor-parallel-size 4 -pp 2 --gpu_memory_utilization=0.8 --no-enable-prefix-caching"
+    flags += " --max-num-seqs 8 --enforce-eager --uvicorn-log-level error --runner pooling"
+    assert served_name(HUB, flags.split()) == HUB
+    assert served_name(HUB, [*flags.split(), "--quantization", "fp8"]) == served_name(
+        HUB, ["--quantization=fp8"]
+    )
+
+
+def test_the_order_and_spelling_of_flags_is_nothing_to_the_teacher() -> None:
+    one = served_name(HUB, ["--quantization", "fp8", "--max-logprobs", "-1"])
+    assert served_name(HUB, ["--max_logprobs=-1", "--quantization=fp8"]) == one
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_folder_with_a_file_that_cannot_be_looked_at_is_refused(tmp_path: Path, name: str) -> None:
+    folder = make_model(tmp_path / "teacher")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("x" * 300)  # as good as one without rights, and works for root
+    with pytest.raises(TeacherRefused, match=r"cannot be read .*; mend its rights"):
+        served_name(folder)
 
 
 def test_a_moved_folder_is_the_same_teacher(tmp_path: Path) -> None:
