@@ -11,8 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,9 +18,8 @@ from pathlib import Path
 from annotate.journal import Journal, answered_ask
 from annotate.teacher.client import TeacherClient
 from annotate.teacher.request import Ask, Request
+from bench.driving import ROOT, fault_server
 from tests.faults.fakes import FakeImages, question
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 async def cost(ask: Ask, requests: list[Request]) -> tuple[float, float]:
@@ -69,14 +66,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=64)
     given = parser.parse_args()
-    command = [sys.executable, str(ROOT / "tests" / "faults" / "server.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = server.stdout.readline().strip()
-            results = asyncio.run(measure(url, given.requests, given.concurrency))
-        finally:
-            server.terminate()
+    with fault_server() as url:
+        results = asyncio.run(measure(url, given.requests, given.concurrency))
     for name, (cpu, wall) in results.items():
         print(f"{name:28s} {cpu:6.2f} ms CPU   {wall:6.2f} ms wall")
     print(json.dumps({"cores": os.cpu_count(), "requests": given.requests, "cpu_ms_wall_ms": results}))

@@ -10,6 +10,7 @@ Exit status 1 for a difference or a vulnerability that is not in `ACCEPTED`, els
 from __future__ import annotations
 
 import argparse
+import http.client
 import importlib.metadata
 import json
 import re
@@ -57,7 +58,8 @@ def differences(locked: Mapping[str, str]) -> list[str]:
 def known_vulnerabilities(
     locked: Sequence[tuple[str, str]], database: str, seconds: float = SECONDS
 ) -> dict[str, list[str]]:
-    """Ids of what the database knows, by "name version". `OSError` or `ValueError` when it cannot say."""
+    """Ids of what the database knows, by "name version". Raises `OSError`, `HTTPException` or `ValueError`
+    when it cannot say."""
     queries = [
         {"package": {"name": name, "ecosystem": "PyPI"}, "version": version} for name, version in locked
     ]
@@ -69,10 +71,18 @@ def known_vulnerabilities(
     if not isinstance(results, list) or len(results) != len(queries):
         raise ValueError("the answer is no list of results")
     return {
-        f"{name} {version}": [str(one.get("id")) for one in result["vulns"]]
+        f"{name} {version}": ids
         for (name, version), result in zip(locked, results, strict=True)
-        if result.get("vulns")
+        if (ids := _ids(result))
     }
+
+
+def _ids(result: object) -> list[str]:
+    """Ids of one result. Raises `ValueError` where it has not its form: that is no clean bill."""
+    known = (result.get("vulns") or []) if isinstance(result, dict) else None
+    if not isinstance(known, list) or not all(isinstance(one, dict) for one in known):
+        raise ValueError("the answer is no list of results")
+    return [str(one.get("id")) for one in known]
 
 
 def audit(database: str | None) -> int:
@@ -90,7 +100,7 @@ def audit(database: str | None) -> int:
         return 1 if wrong else 0
     try:
         found = known_vulnerabilities(locked, database)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         print(f"audit: NOT checked for known vulnerabilities: the database did not answer ({reason})")
         return 1 if wrong else 0

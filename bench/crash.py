@@ -26,12 +26,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotate.errors import UsageError
 from annotate.journal import FILE_NAME
 from annotate.journal_tools import export_to, problems_of
 from bench.driving import (
     fault_server,
     finish,
     kill_group,
+    one_line,
     published,
     run_command,
     start,
@@ -45,7 +47,7 @@ CONCURRENCY = 64
 DELAY = "0.15"
 """Seconds that an answer takes, so that there is something in flight to be lost."""
 REPEATED_BY_CANARY = 3
-"""Questions of the canary that are the same at every start."""
+"""Questions of the canary that are the same at every start that gets to it."""
 Moment = Callable[["Victim", random.Random], bool]
 """Waits for its instant; True when the process still ran then and is to be killed."""
 
@@ -146,28 +148,29 @@ def _one_out(
     kills: int, world: Path, work: Path, url: str, usual: float, rng: random.Random, tally: Tally
 ) -> None:
     """Kill and go on until a run gets to its end, or the kills are spent and one is let go to its end."""
-    out, own_kills, starts = work / "out", 0, 0
+    out, own_kills, canaries = work / "out", 0, 0
     while not tally.wrong:
         moment: Moment = rng.choice(MOMENTS)
         if moment is compacting and not (out / "journal" / FILE_NAME).exists():
             continue
         compact = [sys.executable, "-m", "annotate", "journal", "compact", "--out", str(out)]
         command = compact if moment is compacting else _command(world, out, url)
-        starts += moment is not compacting
         victim = Victim(command, out, work / "killed.log", usual)
         spent = tally.killed.total() >= kills
         if not spent and moment(victim, rng):
             kill_group(victim.process)
+            canaries += victim.asks()
             tally.killed[moment.__name__] += 1
             own_kills += 1
             tally.wrong += _journal_problems(out)
             continue
         if victim.process.wait() != 0:
             tally.wrong.append(f"status {victim.process.returncode}: {victim.log.read_text()[-1000:]}")
-        elif moment is not compacting:
+        canaries += victim.asks()
+        if moment is not compacting:
             break
     tally.ends += 1
-    again = stats(url)["answered_twice"] - REPEATED_BY_CANARY * starts
+    again = stats(url)["answered_twice"] - REPEATED_BY_CANARY * canaries
     tally.again += [max(again, 0) / own_kills] if own_kills else []
     if again > own_kills * CONCURRENCY:
         tally.wrong.append(f"{again} answers were asked again after {own_kills} kills")
@@ -265,6 +268,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("outputs") / "crash", help="emptied first")
     parser.add_argument("--seed", type=int, default=1, help="of the instants")
     given = parser.parse_args(argv)
+    return one_line(lambda: _prove(given))
+
+
+def _prove(given: argparse.Namespace) -> int:
+    if given.kills < 1:
+        raise UsageError(f"--kills {given.kills} proves nothing; give 1 or more")
     work: Path = given.work.absolute()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

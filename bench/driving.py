@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from PIL import Image
+
+from annotate.errors import CirError
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES_A_TRIPLET = 0.62
@@ -54,6 +57,10 @@ def write_world(root: Path, triplets: int) -> Path:
     return root
 
 
+class NotRun(CirError):
+    """A run that a proof needs ended otherwise than it should: nothing is proved or refuted."""
+
+
 @contextmanager
 def fault_server(*flags: str) -> Iterator[str]:
     """`tests/faults/server.py` as a process of its own on 127.0.0.1; yields its base URL."""
@@ -90,15 +97,28 @@ def start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(command: Sequence[str], log: Path) -> str:
-    """Run a command to its end; what it printed. Raises `AssertionError` for another status than 0."""
+    """Run a command to its end; what it printed. Raises `NotRun` for another status than 0."""
     process = start(command, log)
     try:
         status = process.wait()
     finally:
         kill_group(process)
     text = log.read_text(errors="replace")
-    assert status == 0, f"exit status {status}: {text[-2000:]}"
+    if status != 0:
+        last = (text.strip().splitlines() or ["nothing was printed"])[-1]
+        raise NotRun(
+            f"{shlex.join(command[:4])} ended with status {status}: {last[-400:]} (all of it: {log})"
+        )
     return text
+
+
+def one_line(prove: Callable[[], int]) -> int:
+    """The exit status of a proof; 2 and one line on stderr for what it could not do."""
+    try:
+        return prove()
+    except CirError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -17,13 +17,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
-from annotate.errors import CirError, InputError, UsageError
-from bench.driving import finish, run_command, verdict
+from annotate.errors import InputError, UsageError
+from bench.driving import finish, one_line, run_command, verdict
 from sample.looks import parse_claim
+from sample.paint import inverted, noise
 from sample.score_report import read_truth
 from sample.vocabulary import ABSENT
 from sample.writers import WRITERS, Sizes
@@ -47,29 +47,15 @@ INVERTED: Mapping[str, frozenset[str]] = {
 Treat = Callable[[Image.Image, random.Random], Image.Image]
 
 
-def noise(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """Noise of the picture's size."""
-    drawn = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (picture.height, picture.width, 3))
-    return Image.fromarray(drawn.astype(np.uint8))
-
-
-def inverted(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """The picture in inverted colours."""
-    return ImageOps.invert(picture.convert("RGB"))
-
-
 def drawn(picture: Image.Image, rng: random.Random) -> Image.Image:
     """The picture's outlines, dark on white."""
     return picture.convert("L").filter(ImageFilter.CONTOUR).convert("RGB")
 
 
 def photographs(folder: Path) -> Treat:
-    """Random crops of the folder's photographs. Raises `UsageError` when there are none."""
-    found = [
-        Image.open(path).convert("RGB")
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in (".jpg", ".png")
-    ]
+    """Random crops of the folder's photographs. Raises `UsageError` when there are none, `InputError` for one
+    that cannot be opened."""
+    found = [_opened(path) for path in sorted(folder.rglob("*")) if path.suffix in (".jpg", ".png")]
     if not found:
         raise UsageError(f"--photographs {folder}: holds no .jpg or .png files")
 
@@ -81,6 +67,13 @@ def photographs(folder: Path) -> Treat:
         return photograph.crop((left, top, left + side, top + side)).resize(picture.size)
 
     return crop
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: is no picture that can be opened ({error}); remove it") from error
 
 
 RENDERED: Mapping[str, Treat] = {"noise": noise, "inverted": inverted, "drawn": drawn}
@@ -172,11 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--most", type=float, default=0.02, help="share of rows that may be accepted")
     flags.add_argument("--work", type=Path, default=Path("outputs") / "foreign", help="must be empty")
     given = flags.parse_args(argv)
-    try:
-        return _measure(given)
-    except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+    return one_line(lambda: _measure(given))
 
 
 def _measure(given: argparse.Namespace) -> int:

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.calibration.calibrate import Labelled, choose_thresholds, labelled
+from annotate.calibration.calibrate import Labelled, check_precision, choose_thresholds, labelled
 from annotate.calibration.draw import draw_rows
 from annotate.calibration.path import keeps
 from annotate.checks import DEFAULT_CHECKS, measured
 from annotate.errors import UsageError
 from annotate.report import rows as published
 from annotate.tables import parts
+from bench.driving import one_line
 from sample.score_report import Scored, score_run
 from schemas.row import Row
 
@@ -117,7 +118,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print."""
+    """Measure and print; 2 and one line on stderr for what cannot be used."""
     flags = argparse.ArgumentParser(prog="python -m bench.trust", description=__doc__)
     flags.add_argument("out", type=Path, help="OUT of an annotation with EARLY_STOP=0")
     flags.add_argument("--truth", type=Path, required=True, help="truth.jsonl of the sample data")
@@ -126,6 +127,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--times", type=int, default=200, help="calibrations")
     flags.add_argument("--stratified", action="store_true", help="draw labels as `annotate label` does")
     given = flags.parse_args(argv)
+    return one_line(lambda: _measure(given))
+
+
+def _measure(given: argparse.Namespace) -> int:
+    check_precision(given.precision)  # before the minutes that the rest takes
     scored = {
         one.triplet_id: one for one in score_run(given.out, given.truth).rows if one.verdict != "quarantined"
     }
@@ -140,10 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.stratified:
         data = stratified(data, [one.verdict == "accepted" for one, _ in rows])
     if len(rows) > given.size:
-        try:
-            print("\n" + resample(data, given.precision, given.size, given.times))
-        except UsageError as error:
-            flags.error(str(error))
+        print("\n" + resample(data, given.precision, given.size, given.times))
     return 0
 
 

@@ -12,17 +12,19 @@ from sample.vocabulary import GARMENT_NOUNS, KINDS
 from sample.wording import article
 
 
-def reworded(rng: random.Random, claim: str) -> str:
-    """The claim in other words, of the same meaning; ValueError when it is no claim of this world."""
+def reworded(rng: random.Random, claim: str, with_category: bool = False) -> str:
+    """The claim in other words, of the same meaning; ValueError when it is no claim of this world. Of a
+    garment's color it may say no more than the color, unless `with_category`."""
     stated = parse_claim(claim)
     if stated is None:
         raise ValueError(f"no claim of the sample world: {claim!r}")
     aspect, value = stated[0]
     if aspect == "color":
         noun = GARMENT_NOUNS[stated[1][1]]
-        return rng.choice(("the {1} is {0}", "{2} {1}", "its color is {0}", "a {1} in {0}")).format(
-            value, noun, article(value)
-        )
+        ways = ["the {1} is {0}", "{2} {1}", "its color is {0}", "a {1} in {0}"]
+        if with_category:
+            ways.remove("its color is {0}")
+        return rng.choice(ways).format(value, noun, article(value))
     if aspect == "background":
         ground = rng.choice(GROUNDS[value])
         return rng.choice(

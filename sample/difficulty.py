@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from annotate.errors import UsageError
 from sample.looks import Look
 from sample.vocabulary import (
     ABSENT,
@@ -158,7 +159,7 @@ def measure(domain: Domain, pictures: int, held_out: int, seed: int = 0, steps: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print one JSON object."""
+    """Measure and print one JSON object; 2 and one line on stderr where nothing is left to measure."""
     parser = argparse.ArgumentParser(prog="python -m sample.difficulty", description=__doc__)
     parser.add_argument("--domain", choices=("garments", "scenes"), required=True)
     parser.add_argument("--pictures", type=int, default=20000)
@@ -166,6 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=6000, help="of 256 pictures, for the probe")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
+    if min(given.pictures, given.held_out, given.steps) < 1:
+        error = UsageError("--pictures, --held-out and --steps take whole numbers from 1")
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
     print(json.dumps(asdict(measure(given.domain, given.pictures, given.held_out, given.seed, given.steps))))
     return 0
 

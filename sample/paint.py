@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 Rgb = tuple[int, int, int]
 Point = tuple[float, float]
@@ -162,6 +162,17 @@ def light_and_noise(rng: random.Random, picture: Image.Image) -> Image.Image:
     noise = _noise_bank()[y : y + size, x : x + size] * rng.uniform(1.0, 5.0)
     lit = pixels * (tint + ramp(rng, size, 0.12)) + noise
     return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+
+
+def noise(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """Noise of the picture's size."""
+    drawn = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (picture.height, picture.width, 3))
+    return Image.fromarray(drawn.astype(np.uint8))
+
+
+def inverted(picture: Image.Image, rng: random.Random) -> Image.Image:
+    """The picture in inverted colours; nothing is drawn."""
+    return ImageOps.invert(picture.convert("RGB"))
 
 
 def muted(rng: random.Random, low: int = 90, high: int = 215) -> Rgb:

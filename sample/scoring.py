@@ -94,7 +94,10 @@ def mark(truth: Truth, row: Mapping[str, Any]) -> Marks:
         row=not (caption or edits or conclusion or target),
         kept=set(named) == set(truth.kept),
         kept_named=len(named),
-        kept_true=sum(truth.reference.get(a) == truth.target.get(a, "") for a in named),
+        kept_true=sum(
+            truth.reference.get(a, ABSENT) not in (ABSENT, "") and truth.reference[a] == truth.target.get(a)
+            for a in named  # what neither picture shows is not kept
+        ),
         problems=(*caption, *edits, *conclusion, *target),
     )
 

@@ -25,6 +25,8 @@ DELTA = 0.05
 TUNING = 0.35
 """Share of each stratum's labels that chooses; the rest certifies. A promise of .99 needs 299 kept there."""
 FOLDS = 5
+MOST_NEEDED = 10**9
+"""What is said to be needed where labels hardly add evidence; whoever knows how many rows exist says less."""
 METHOD = (
     "Learn then Test on held-out labels (split fixed sequence; exact binomial, or betting where the labels "
     "are a stratified sample); each end of the interval holds with 95 % confidence"
@@ -65,8 +67,8 @@ class Labelled:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Thresholds with what the labels say of them: of the certifying part estimate and interval, of all
-    labels the share of rows kept. `needed` more labels would be wanted where `certified` is false (None: more
-    labels alone would not do)."""
+    labels the share of rows kept. `needed` more labels would be wanted where `certified` is false, which may
+    be more than there are rows (None: more labels alone would not do, these err too often)."""
 
     certified: bool
     thresholds: Mapping[str, float]
@@ -103,8 +105,8 @@ def labelled(
 
 def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice:
     """The certified thresholds that keep most, or the likeliest ones with how many labels they lack. Raises
-    `UsageError` when there are too few of every stratum."""
-    alpha = 1 - precision
+    `UsageError` when there are too few of every stratum, or for a precision outside (0, 1)."""
+    alpha = 1 - check_precision(precision)
     tuning, test = _split(data, seed)
     if not len(tuning.wrong):
         raise UsageError("no stratum has labels enough to choose thresholds by; label more rows of each")
@@ -112,11 +114,19 @@ def choose_thresholds(data: Labelled, precision: float, seed: int = 0) -> Choice
     ranked = _ranked(tuning, path, alpha, len(test.wrong), seed)
     certified = []
     for least in ranked:
-        if _tested(tuning, test, least, alpha) > DELTA:
+        if not _tested(tuning, test, least, alpha) <= DELTA:  # so written, NaN certifies nothing
             break
         certified.append(least)
     chosen = max(certified, key=lambda least: _share(data, least)) if certified else ranked[0]
     return _choice(data, tuning, test, chosen, alpha, bool(certified))
+
+
+def check_precision(precision: float) -> float:
+    """The precision. Raises `UsageError` where it cannot be promised: it, or the error that it leaves, is not
+    within (0, 1)."""
+    if not (0 < precision < 1 and 0 < 1 - precision < 1):  # 1 - 1e-17 is 1
+        raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
+    return precision
 
 
 def best_promise(accepted: int, of_accepted: int, rejected: int, of_rejected: int) -> tuple[int, float]:
@@ -202,15 +212,18 @@ def _choice(
         low=1 - upper_error(wrong, weights, DELTA, bet, test.plain),
         high=1 - lower_error(wrong, weights, DELTA, bet, test.plain),
         kept_labels=int(kept.sum()),
-        needed=None if certified else _needed(data, test, least, alpha, bet),
+        needed=None if certified else _needed(data, test, least, alpha),
     )
 
 
-def _needed(data: Labelled, test: Labelled, least: Floats, alpha: float, bet: float) -> int | None:
-    """How many more labels will likely certify, if they are like these: a test's evidence, -log p, grows with
-    them. None where more of the same would not do."""
-    if not len(test.wrong) or _error(data, least) >= alpha:
+def _needed(data: Labelled, test: Labelled, least: Floats, alpha: float) -> int | None:
+    """About how many more labels would certify, if they are like these: a test's evidence, -log p, grows with
+    them. None where these err too often, so that more of the same would not do."""
+    known = keeps(data.scores, least)
+    if not known.any() or _error(data, least) >= alpha:
         return None
+    # A bet chosen where no error was seen loses all by a single one: more labels will bet better.
+    bet = best_bet(data.wrong[known], data.weights[known], alpha)
 
     def evidence(part: Labelled) -> float:
         kept = keeps(part.scores, least)
@@ -220,8 +233,8 @@ def _needed(data: Labelled, test: Labelled, least: Floats, alpha: float, bet: fl
     each = evidence(data) * (1 - TUNING) / len(data.wrong)
     if (lagging := evidence(test) / len(data.wrong)) > 0:
         each = min(each, lagging)
-    if each <= 0:
-        return None
+    if -math.log(DELTA) >= each * MOST_NEEDED:
+        return MOST_NEEDED
     return max(math.ceil(-math.log(DELTA) / each), len(data.wrong) + 1) - len(data.wrong)
 
 

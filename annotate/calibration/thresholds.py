@@ -9,7 +9,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from annotate.calibration.calibrate import METHOD, Choice, as_thresholds, choose_thresholds, curve, labelled
+from annotate.calibration.calibrate import (
+    METHOD,
+    Choice,
+    as_thresholds,
+    check_precision,
+    choose_thresholds,
+    curve,
+    labelled,
+)
 from annotate.calibration.labels import (
     agreement,
     labels_digest,
@@ -58,8 +66,7 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
     are not the manifest's, `UsageError` for a precision outside (0, 1), fewer labels than can choose
     anything, or rows without common scores.
     """
-    if not 0 < precision < 1:
-        raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
+    check_precision(precision)
     manifest = read_finished(out)
     if manifest.writing is None:
         raise UsageError(
@@ -126,7 +133,7 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
         thresholds=dict(choice.thresholds) if choice.certified else None,
         promise=_promise(choice, precision, labels_digest(labels_file)) if choice.certified else None,
         kept_share=round(choice.kept_share, 6) if choice.certified else None,
-        needed=choice.needed,
+        needed=None if choice.needed is None else min(choice.needed, rows - len(one_a_row)),
         curve=tuple(
             Point(
                 thresholds=as_thresholds(names, least),
@@ -153,8 +160,7 @@ def promised(path: Path, precision: float, manifest: Manifest) -> tuple[dict[str
     precision outside (0, 1), when the file promises less or was made on rows that came to be in another way:
     nothing is known about these.
     """
-    if not 0 < precision < 1:
-        raise UsageError(f"precision {precision:g} cannot be promised; give e.g. 0.99")
+    check_precision(precision)
     try:
         found = Calibration.model_validate_json(read_regular(path, MOST_BYTES))
     except (OSError, ValidationError) as error:
@@ -219,8 +225,15 @@ def needed_words(found: Calibration) -> str:
             "no thresholds reach the precision on these labels, and more labels alone would not change that: "
             "the checks do not tell these errors; look at the wrong rows"
         )
+    if not found.needed:
+        return (
+            f"all {found.rows:,} rows are labelled, too few for this promise; promise less, or annotate more"
+        )
+    more = f"about {found.needed:,} more needed, or more yet"
+    if found.needed >= found.judged_rows - found.rows:
+        more = f"label all {found.judged_rows:,} rows"
     return (
-        f"too few labels for this promise: about {found.needed:,} more needed ({found.rows:,} given); "
+        f"too few labels for this promise: {more} ({found.rows:,} given), and that they suffice is not sure; "
         "label them before you calibrate again, since every look at the same labels is one more chance to err"
     )
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from annotate.checks import Check, Evidence
 from annotate.checks.ladder import Costs, climb
@@ -21,7 +20,7 @@ from annotate.images import ImageStore
 from annotate.selection import verdict
 from annotate.stages import Writer
 from annotate.teacher.request import Ask, Picture
-from sample import world
+from sample import paint, world
 from sample.prove.cases import Case, draw_case
 from sample.prove.corruptions import CONTROLS, CORRUPTIONS
 from sample.writers.whole import WORLD
@@ -181,9 +180,5 @@ def pictures(case: Case, folder: Path, images: ImageStore) -> list[Picture]:
 
 def _treated(picture: Image.Image, treatment: str, rng: random.Random) -> Image.Image:
     """The picture in inverted colours, noise of its size, or as it is."""
-    if treatment == "inverted":
-        return ImageOps.invert(picture)
-    if treatment == "noise":
-        noise = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (*picture.size, 3))
-        return Image.fromarray(noise.astype(np.uint8))
-    return picture
+    treat = {"inverted": paint.inverted, "noise": paint.noise}.get(treatment)
+    return picture if treat is None else treat(picture, rng)

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from annotate.errors import CirError, UsageError
+import aiohttp
+
+from annotate.errors import CirError, TeacherRefused, UsageError
 from sample.teacher.evaluate import evaluate
 from sample.training_flags import check_training
 
@@ -54,17 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (PROMPTS / "caption.md").is_file():
             raise UsageError("prompts/caption.md is not here: run this from the project's root")
         if arguments.command == "evaluate":
-            found = asyncio.run(
-                evaluate(
-                    arguments.url,
-                    arguments.model,
-                    PROMPTS,
-                    arguments.count,
-                    arguments.blank,
-                    arguments.in_flight,
-                )
-            )
-            print(json.dumps(found, indent=2))
+            print(json.dumps(_evaluated(arguments), indent=2))
             return 0
         # torch and transformers take seconds to import; measuring does without them.
         from sample.teacher.recipe import export_newest, train_teacher
@@ -87,6 +79,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def _evaluated(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """The bars. Raises `TeacherRefused` for a server that cannot be asked."""
+    try:
+        return asyncio.run(
+            evaluate(
+                arguments.url,
+                arguments.model,
+                PROMPTS,
+                arguments.count,
+                arguments.blank,
+                arguments.in_flight,
+            )
+        )
+    except (aiohttp.ClientError, OSError) as error:
+        raise TeacherRefused(
+            f"--url {arguments.url}: no teacher answers there ({error}); start one with `make serve-teacher`"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -73,9 +73,19 @@ def draw_statement(rng: random.Random, look: world.Look) -> tuple[list[str], lis
     return stated, [claim in held for claim in stated]
 
 
-def some_reworded(rng: random.Random, claims: list[str]) -> list[str]:
-    """The claims of every fifth statement in other words."""
-    return [reworded(rng, claim) for claim in claims] if rng.random() < 0.2 else claims
+def some_reworded(rng: random.Random, look: world.Look, claims: list[str]) -> list[str]:
+    """The claims of every fifth statement in other words, as true of the look as before: a claim that only
+    its category makes untrue keeps it."""
+    if rng.random() >= 0.2:
+        return claims
+    return [reworded(rng, claim, _wrong_by_category(look, claim)) for claim in claims]
+
+
+def _wrong_by_category(look: world.Look, claim: str) -> bool:
+    stated = dict(world.parse_claim(claim) or ())
+    if "category" not in stated:
+        return False
+    return stated["category"] != look.category and stated["color"] == look.value("color")
 
 
 def shown(look: world.Look, claim: str) -> tuple[int, ...]:

@@ -119,7 +119,7 @@ def draw_lessons(
 def _statement(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:
     claims, truths = draw_statement(rng, look)
     classes = [shown(look, claim) for claim in claims]
-    return talk.verification(some_reworded(rng, claims), truths, swapped, classes)
+    return talk.verification(some_reworded(rng, look, claims), truths, swapped, classes)
 
 
 def _follows(rng: random.Random, talk: Talk, look: world.Look, swapped: bool) -> Spoken:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from annotate.errors import InputError
+from annotate.errors import InputError, UsageError
 from sample import world
 
 CHUNK = 1000
@@ -64,14 +64,21 @@ def round_trip(picture: Image.Image) -> Image.Image:
 
 
 def open_pictures(folder: Path, domain: world.Domain, count: int, seed: int = SEED) -> Pictures:
-    """Arrays of `count` pictures under `folder`, created empty when absent; `count` must stay the same."""
+    """Arrays of `count` pictures under `folder`, created empty when absent. Raises `UsageError` where they
+    hold another number of pictures."""
     place = folder / f"{domain}-{seed}"
     place.mkdir(parents=True, exist_ok=True)
     arrays = []
     for name, shape in (("pixels", (count, SIDE, SIDE, 3)), ("labels", (count, 8, 8, 4))):
         path = place / f"{name}.npy"
         mode = "r+" if path.exists() else "w+"
-        arrays.append(np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape))
+        array = np.lib.format.open_memmap(path, mode=mode, dtype=np.uint8, shape=shape)
+        if array.shape != shape:  # an array that is there keeps its own
+            raise UsageError(
+                f"{place} holds {len(array):,} pictures a domain, not {count:,}; give --pictures {len(array)}"
+                f" (base and CLIP: --count {len(array)}), or another --work"
+            )
+        arrays.append(array)
     return Pictures(domain, seed, arrays[0], arrays[1], place)
 
 

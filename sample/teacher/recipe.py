@@ -49,7 +49,8 @@ def train_teacher(
     """Train for so many minutes and export; finished parts found in `work` are not repeated.
 
     A third of the time goes to the vision tower, the rest to the decoder. `init` goes on from an exported
-    teacher, with its tokenizer and at lower rates.
+    teacher, with its tokenizer and at lower rates. Raises `UsageError` for a count that cannot be rendered
+    or is not that of the pictures in `work`.
     """
     if count % CHUNK or count < 2 * CHUNK:
         raise UsageError(f"--pictures takes a multiple of {CHUNK}, at least {2 * CHUNK}; got {count}")

@@ -38,7 +38,7 @@ def strange_statement(
         classes.append(_without_color(told) if word == NO_WORD else told)
     if not claims:
         return None
-    return talk.verification(some_reworded(rng, claims), truths, swapped, classes)
+    return talk.verification(some_reworded(rng, seen, claims), truths, swapped, classes)
 
 
 def strange_edit(

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from annotate.errors import UsageError
 from sample import scene_texts
 from sample.looks import (
     Edit,
     Look,
     apply,
+    differences,
     draw_edits,
     draw_look,
     draw_unmentioned,
@@ -39,6 +41,9 @@ RIGHT_TARGETS: Final = ((1, 2, 3, 4, 5, 6, 8), (12, 14, 16, 18, 16, 14, 10))  # 
 UNDERSPECIFIED: Final = 0.48
 UNASKED_AT_MOST: Final = 2  # a right target differs in so many aspects that the text leaves alone
 DISTRACTORS_A_QUERY: Final = 3
+IDS_A_QUERY: Final = 20
+"""At least as many image ids as a query can show."""
+MOST_QUERIES: Final = LARGEST_ID // IDS_A_QUERY - 1
 
 
 def unseen(look: Look) -> bool:
@@ -148,17 +153,13 @@ def _plant(rng: random.Random, rows: list[Planned], gallery: Gallery, copies: in
 
     def lookalike_target(rng: random.Random, row: Planned) -> bool:
         right = gallery[row.target]
-        near = [n for n in names if sum(a != b for a, b in _pairs(gallery[n], right)) <= 2]
+        near = [name for name in names if len(differences(gallery[name], right)) <= 2]
         return bool(near) and put(row, rng.choice(near))
 
     plant_wrong_targets(rng, rows, lambda rng, row: put(row, rng.choice(names)), lookalike_target)
     plant_text_dirt(rng, rows, RATES["circo"]["val"], lambda rng, row: scene_texts.relative(rng, row.edits))
     plant_repeats(rng, rows, copies)
     return plant_broken_images(rng, rows, RATES["circo"]["val"])
-
-
-def _pairs(one: Look, two: Look) -> list[tuple[str, str]]:
-    return [(a, b) for (_, a), (_, b) in zip(one.attributes, two.attributes, strict=True)]
 
 
 def _record(number: int, row: Planned, split: str) -> dict[str, Any]:
@@ -204,10 +205,16 @@ def _image_info(ids: list[int]) -> dict[str, Any]:
 def write_circo(root: Path, seed: int, sizes: Sizes, clean: bool = False) -> Written:
     """Write CIRCO below `root`: annotations, COCO2017_unlabeled, aspects.json, truth.jsonl.
 
-    Val and test search one gallery; there is no train.
+    Val and test search one gallery; there is no train. Raises `UsageError` for more than `MOST_QUERIES` of
+    both, before anything is written.
     """
+    if (queries := sizes.val + sizes.test) > MOST_QUERIES:
+        raise UsageError(
+            f"CIRCO has image ids for {MOST_QUERIES:,} queries, val and test together, not {queries:,}; "
+            "give at most as many"
+        )
     gallery: Gallery = {}
-    ids = seeded("circo", seed, "ids").sample(range(1, LARGEST_ID + 1), 20 * (sizes.val + sizes.test) + 20)
+    ids = seeded("circo", seed, "ids").sample(range(1, LARGEST_ID + 1), IDS_A_QUERY * (queries + 1))
     copies = repeats("circo", "val", sizes.val, clean)
     splits = {
         "val": _draw_rows(seeded("circo", seed, "val", "rows"), sizes.val - copies, gallery, ids),

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any, Final
 
+from annotate.errors import UsageError
 from sample import scene_texts
 from sample.looks import (
     MAX_OBJECTS,
@@ -52,6 +53,8 @@ UNDERSPECIFIED: Final = 0.8  # how often a change is left unsaid where one can b
 HELD_OUT: Final = frozenset(
     (kind, COLORS[(3 * place + step) % len(COLORS)]) for place, kind in enumerate(KINDS) for step in (1, 4)
 )
+MOST_TRIPLETS: Final = 80_000
+"""Of a split: image names, as in the real files, tell 10,000 subsets apart, of some 8.3 triplets each."""
 _Values = dict[str, str]
 
 
@@ -234,7 +237,12 @@ def _record(rng: random.Random, pair: int, row: Planned, gallery: Gallery, split
 
 
 def write_cirr(root: Path, seed: int, sizes: Sizes, clean: bool = False) -> Written:
-    """Write CIRR rc2 below `root`: captions, image_splits, img_raw, aspects.json, truth.jsonl."""
+    """Write CIRR rc2 below `root`: captions, image_splits, img_raw, aspects.json, truth.jsonl. Raises
+    `UsageError` for a split of more than `MOST_TRIPLETS`, before anything is written."""
+    if (most := max(sizes.train, sizes.val, sizes.test)) > MOST_TRIPLETS:
+        raise UsageError(
+            f"CIRR has names for {MOST_TRIPLETS:,} triplets a split, not {most:,}; give at most as many"
+        )
     counts, every, images, truth = {}, [], 0, []
     pair = 0
     for split, prefix, wanted in (

@@ -10,7 +10,8 @@ from PIL import Image
 
 from annotate.errors import InputError, UsageError
 from bench.driving import fault_server
-from bench.foreign import drawn, inverted, main, noise, photographs, replace_pictures, untrue_inverted
+from bench.foreign import drawn, main, photographs, replace_pictures, untrue_inverted
+from sample.paint import inverted, noise
 
 BLUE = Image.new("RGB", (128, 96), (0, 0, 255))
 
@@ -47,6 +48,21 @@ def test_a_folder_that_holds_something_is_left_alone(
 def test_photographs_need_their_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--work", str(tmp_path), "--kinds", "noise", "photographs"]) == 2
     assert "give their folder with --photographs" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_photograph_that_cannot_be_opened_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BLUE.save(tmp_path / "whole.jpg")
+    for name, content in (
+        ("page.jpg", b"<!DOCTYPE html>"),
+        ("half.jpg", (tmp_path / "whole.jpg").read_bytes()),
+    ):
+        (tmp_path / name).write_bytes(content[:400])
+        assert main(["--work", str(tmp_path / "work"), "--photographs", str(tmp_path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{name}: is no picture that can be opened" in line
+        (tmp_path / name).unlink()
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from annotate.calibration.calibrate import Labelled
 from annotate.errors import UsageError
-from bench.trust import leaks, resample, stratified
+from bench.trust import leaks, main, resample, stratified
 from tests.tables.rows import make_row
 
 
@@ -59,3 +61,19 @@ def test_leaks_are_counted_by_row_and_by_claim_of_the_conclusion() -> None:
     ]
     said = leaks(found)
     assert said.startswith("2 of 3 rows have a claim or phrase that leaks (66.7 %), 1 of 5 claims")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "nothing: "),
+        (["--precision", "1"], "precision 1 cannot be promised"),
+        (["--precision", "nan"], "precision nan cannot be promised"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--truth", str(tmp_path / "nothing"), *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and words in line

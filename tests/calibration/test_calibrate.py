@@ -107,6 +107,40 @@ def test_errors_that_no_score_tells_are_not_promised_away() -> None:
     assert (choice.certified, choice.needed) == (False, None)
 
 
+def test_few_errors_that_stand_for_many_rows_are_a_matter_of_more_labels() -> None:
+    """Two of 525 accepted rows are wrong, .4 %: 1 % can be certified, although a bet that was chosen where
+    none of the two was loses all by them."""
+    rng, sizes = np.random.default_rng(11), {"accepted": 4_149, "rejected": 844}
+    rows: list[tuple[dict[str, float | None], bool, str]]
+    rows = [({"a": 0.9 + 0.1 * float(rng.random())}, place > 1, "accepted") for place in range(525)]
+    rows += [({"a": 0.1}, False, "rejected")] * 225
+    data = labelled(rows, ("a",), sizes)
+    for seed in range(12):
+        choice = choose_thresholds(data, 0.99, seed)
+        assert not choice.certified
+        assert choice.needed is not None and choice.needed > 500
+
+
+def test_labels_that_hardly_speak_for_the_promise_need_very_many_more() -> None:
+    """999 of 100,000 err where 1,000 may: true, and beyond any number of labels that somebody would give."""
+    wrong = (np.arange(20_000) % 101 == 0).astype(float)
+    data = Labelled(("a",), np.ones((20_000, 1)), wrong, np.full(20_000, 90_000.0), np.arange(20_000) % 2)
+    choice = choose_thresholds(data, 0.99)
+    assert not choice.certified
+    assert choice.needed is not None and choice.needed > 100_000
+
+
+@pytest.mark.parametrize("precision", [0.0, 1.0, 1e-17, -1e-17, float("nan"), float("inf")])
+def test_a_precision_that_leaves_no_error_to_test_is_refused(precision: float) -> None:
+    with pytest.raises(UsageError, match="cannot be promised"):
+        choose_thresholds(without_errors(100, False), precision)
+
+
+def test_a_test_without_a_result_certifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("annotate.calibration.calibrate._tested", lambda *_: float("nan"))
+    assert not choose_thresholds(without_errors(2_000, False), 0.99).certified
+
+
 def test_the_path_goes_from_keeping_all_to_keeping_the_surest() -> None:
     data = sample(2, 400)
     path = threshold_path(data.scores, data.wrong, data.weights)

@@ -89,15 +89,25 @@ def test_the_order_of_the_labels_decides_nothing(out: Path, tmp_path: Path) -> N
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("count", "precision", "words"),
+    [
+        (60, "0.95", r"too few labels for this promise: about \d+ more needed, or more yet \(60 given\)"),
+        (60, "0.99", r"too few labels for this promise: label all 320 rows \(60 given\)"),
+        (320, "0.99", "all 320 rows are labelled, too few for this promise; promise less, or annotate more"),
+    ],
+)
 def test_too_few_labels_end_with_one_line_and_promise_nothing(
-    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, precision: str, words: str
 ) -> None:
-    file = labels(tmp_path / "few.jsonl", out, 60)
-    assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "0.99"]) == 1
+    """No more rows are asked for than there are."""
+    file = labels(tmp_path / "few.jsonl", out, count)
+    assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", precision]) == 1
     told = capsys.readouterr()
-    assert "too few labels for this promise: about" in told.err and "more needed" in told.err
-    assert json.loads((out / "thresholds.json").read_text())["promise"] is None
-    assert main(["select", "--out", str(out), "--precision", "0.99"]) == 2
+    assert re.search(words, told.err)
+    made = json.loads((out / "thresholds.json").read_text())
+    assert made["promise"] is None and made["needed"] <= ROWS - count
+    assert main(["select", "--out", str(out), "--precision", precision]) == 2
     assert "promises nothing" in capsys.readouterr().err
 
 
@@ -184,7 +194,11 @@ def test_labels_of_other_rows_and_impossible_promises_are_refused(
     file.write_text(Label(triplet_id="cirr/train/9999", person="a", right=True).model_dump_json() + "\n")
     assert main(["calibrate", "--out", str(out), "--labels", str(file)]) == 2
     assert "no annotated row" in capsys.readouterr().err
-    assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", "1"]) == 2
+    for impossible in ("1", "1e-17"):
+        assert main(["calibrate", "--out", str(out), "--labels", str(file), "--precision", impossible]) == 2
+        assert "cannot be promised" in capsys.readouterr().err
+        assert main(["select", "--out", str(out), "--precision", impossible]) == 2
+        assert "cannot be promised" in capsys.readouterr().err
 
 
 def test_rows_that_were_stopped_early_are_kept_by_no_promise(stopped: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_every_triplet_is_accounted_for_and_each_dirt_has_its_outcome(
         for dirt in truth["dirt"]:
             seen[dirt] += 1
             if dirt in OUTCOMES:
-                assert row["verdict"] == "quarantined" and row["reasons"][0] in OUTCOMES.values(), (dirt, row)
+                assert (row["verdict"], row["reasons"][0]) == ("quarantined", OUTCOMES[dirt]), (dirt, row)
             elif dirt in WRONG_TARGETS and not set(truth["dirt"]) & set(OUTCOMES):
                 assert row["verdict"] != "quarantined", row
     assert seen["exact_repeat"] and seen["undecodable_image"]

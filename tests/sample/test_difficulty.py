@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sample.difficulty import fit_probe
+from sample.difficulty import fit_probe, main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,3 +40,10 @@ def test_probe_learns_what_a_thumbnail_shows() -> None:
     scaled = thumbnails.astype(np.float32) / 64 - 2
     read = (scaled @ weights[:-1] + weights[-1]).argmax(axis=1)
     assert (read == labels[:, 0]).mean() > 0.98
+
+
+@pytest.mark.parametrize("flag", ["--pictures", "--held-out", "--steps"])
+def test_nothing_to_measure_is_one_line(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--domain", "garments", flag, "0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: --pictures, --held-out and --steps take whole numbers from 1"

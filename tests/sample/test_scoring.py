@@ -163,6 +163,11 @@ def test_kept_is_marked_apart_from_the_row() -> None:
     assert not marks.kept
 
 
+def test_what_neither_picture_shows_is_not_kept() -> None:
+    marks = _mark(SCENE_LINE, SCENE_ROW, kept=["box", "background", "cone", "star", "hat"])
+    assert (marks.kept_named, marks.kept_true) == (5, 2)
+
+
 def test_claims_are_taken_from_the_text_column_when_there_is_no_list() -> None:
     row = {k: v for k, v in ROW.items() if k != "caption_claims"}
     assert _mark(row=row, caption="red dress, long sleeves").caption

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from annotate.errors import UsageError
 from sample.__main__ import main
 from sample.vocabulary import ABSENT, GARMENT_ASPECTS, KINDS, SCENE_ASPECTS
 from sample.writers import WRITERS, Sizes, plan
@@ -326,3 +327,20 @@ def test_write_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[s
     flags = ["--train", "9", "--val", "4", "--test", "2", "--seed", "3"]
     assert main(["write", "--dataset", "cirr", "--out", str(tmp_path / "new"), *flags]) == 0
     assert "9 train, 4 val, 2 test1 triplets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sizes", "most"),
+    [
+        ("cirr", Sizes(train=80_001, val=0, test=0), "80,000"),
+        ("cirr", Sizes(train=10, val=100_000, test=0), "80,000"),
+        ("circo", Sizes(val=30_000, test=0), "29,095"),
+        ("circo", Sizes(val=15_000, test=14_096), "29,095"),
+    ],
+)
+def test_more_than_there_are_names_for_is_refused_before_anything_is_written(
+    dataset: str, sizes: Sizes, most: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"{most} .* give at most as many"):
+        WRITERS[dataset](tmp_path, 7, sizes, True)
+    assert not list(tmp_path.iterdir())

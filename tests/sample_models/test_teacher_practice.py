@@ -8,7 +8,14 @@ import pytest
 
 from sample import world
 from sample.claim_words import reworded
-from sample.teacher.draw import draw_settled, draw_shown_edit, draw_statement, draw_triplet, spoilt
+from sample.teacher.draw import (
+    draw_settled,
+    draw_shown_edit,
+    draw_statement,
+    draw_triplet,
+    some_reworded,
+    spoilt,
+)
 
 
 @pytest.mark.parametrize("domain", ["garments", "scenes"])
@@ -80,3 +87,18 @@ def test_a_reworded_claim_says_something_else_than_the_claim(domain: world.Domai
         assert words
         ways.add(words != claim)
     assert True in ways
+
+
+@pytest.mark.parametrize(
+    ("claim", "of_color_alone"), [("green dress", False), ("red dress", True), ("green shirt", True)]
+)
+def test_a_claim_that_its_category_makes_untrue_is_not_said_without_it(
+    claim: str, of_color_alone: bool
+) -> None:
+    """Of a green shirt "its color is green" is true, and "green dress" is not."""
+    rng = random.Random(claim)
+    look = world.draw_look(rng, "garments", "shirt")
+    look = world.apply(look, [world.Edit("color", look.value("color"), "green")])
+    said = {words for _ in range(400) for words in some_reworded(rng, look, [claim])}
+    assert any(words.startswith("its color is") for words in said) is of_color_alone
+    assert len(said) > 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,33 @@ def test_offline_it_says_that_it_could_not_look(address: str, capsys: pytest.Cap
 def test_an_answer_that_is_none_is_no_clean_bill(answer: Any) -> None:
     with database(lambda queries: answer) as (url, _), pytest.raises(ValueError, match="no list of results"):
         known_vulnerabilities([("jinja2", "3.1.6")], url)
+
+
+@pytest.mark.parametrize(
+    "one", ["none", 7, None, [], {"vulns": "GHSA-1"}, {"vulns": {"id": 1}}, {"vulns": ["GHSA-1"]}]
+)
+def test_a_result_that_is_none_is_no_clean_bill(one: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with database(lambda queries: {"results": [one] * len(queries)}) as (url, _):
+        assert audit(url) == 0
+    assert "NOT checked for known vulnerabilities" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no protocol at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"]
+)
+def test_a_server_that_speaks_no_http_or_stops_in_between_is_no_clean_bill(
+    answer: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 20)
+            self.request.sendall(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert audit(f"http://127.0.0.1:{server.server_address[1]}/") == 0
+        server.shutdown()
+    assert "NOT checked for known vulnerabilities" in capsys.readouterr().out
 
 
 def test_another_version_than_the_locked_one_is_a_difference() -> None:
