@@ -31,7 +31,7 @@ from annotate.stages import Writer
 from annotate.stopping import Drain, Signals
 from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
-from annotate.teacher.opening import OpenTeacher, encoder_model, only_model, open_encoder, open_teacher
+from annotate.teacher.opening import OpenServer, encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Request, Sampling
 from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
 from schemas.manifest import Manifest
@@ -207,10 +207,10 @@ async def _teacher(
     images: ImageStore,
     model: str,
     watch: Watch,
-) -> AsyncIterator[OpenTeacher]:
+) -> AsyncIterator[OpenServer]:
     """The teacher; when nothing is to be asked, none."""
     if not pending.requests:
-        yield OpenTeacher(_never_asked, Stats(), lambda: None)
+        yield OpenServer(_never_asked, Stats(), lambda: None)
         return
     async with open_teacher(settings, api_key, images, model, watch.say) as opened:
         yield opened

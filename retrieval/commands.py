@@ -148,7 +148,7 @@ def _with_gold_chains(eval_set: EvalSet, gold: Mapping[str, str], out: Path) -> 
 
 def _asking(arguments: argparse.Namespace, card: Card) -> Asking:
     """As was asked for, else as the model was trained. Raises `UsageError` for a chain that it never wrote,
-    or when the generator's server is not there."""
+    for a generator that nothing would be asked of, or when its server is not there."""
     url = arguments.generator_url
     if not card.writes_chains and arguments.chain in ("generated", "gold"):
         raise UsageError(f"{arguments.model}: was trained without chains; pass --chain none")

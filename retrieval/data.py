@@ -64,7 +64,7 @@ def examples(
     `hard_negatives`: so many of CIRR's other members. `hold_out`: without the rows whose reference
     `is_held_out`.
     """
-    chances = _chances(sources, weights)
+    chances = chances_of(sources, weights)
     choice = random.Random(f"{seed} mix")
     streams = [
         _rows(source, random.Random(f"{seed} {source.manifest.job} order"), hold_out) for source in sources
@@ -79,13 +79,11 @@ def examples(
         number += 1
 
 
-def check_weights(sources: Sequence[Source], weights: Mapping[str, float] | None) -> None:
-    """Raise `UsageError` for weights that do not weigh the sources' datasets."""
-    _chances(sources, weights)
+def chances_of(sources: Sequence[Source], weights: Mapping[str, float] | None) -> list[float]:
+    """How often each source is drawn; a dataset's weight is shared by its sources according to their rows.
 
-
-def _chances(sources: Sequence[Source], weights: Mapping[str, float] | None) -> list[float]:
-    """How often each source is drawn; a dataset's weight is shared by its sources according to their rows."""
+    Raises `UsageError` for weights that do not weigh the sources' datasets.
+    """
     rows: dict[str, int] = {}
     for source in sources:
         rows[source.dataset] = rows.get(source.dataset, 0) + source.n_rows

@@ -24,7 +24,7 @@ from annotate.errors import OutputError, RunIncomplete, UsageError
 from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.conversation import image_prompt, query_prompt, wording_digest
-from retrieval.data import Example, check_weights, examples, hard_negatives_a_row
+from retrieval.data import Example, chances_of, examples, hard_negatives_a_row
 from retrieval.encode import parts
 from retrieval.gradcache import Chunk, Embedded, backward
 from retrieval.inputs import Batch
@@ -71,7 +71,7 @@ def train(
         say = _silence
     if settings.batch % distributed.world_size():
         raise UsageError(f"batch {settings.batch} is no multiple of {distributed.world_size()} processes")
-    check_weights(sources, settings.dataset_weights())
+    chances_of(sources, settings.dataset_weights())  # refused before OUT is claimed
     only_ours(out / "model", checkpoint.CARD)
     _claim(out, identity)
     if (out / "model" / checkpoint.CARD).is_file():
@@ -249,7 +249,8 @@ def refuse_a_run(out: Path) -> None:
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
-    """Write the run's identity, or compare it with the one that is there; metrics without one aren't ours."""
+    """Write the run's identity, or compare it with the one that is there. Raises `OutputError` when
+    they differ, and for metrics or a model without one: they are of no run."""
     path = out / RUN
     text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
     if path.is_file() and path.read_text() != text:

@@ -19,7 +19,7 @@ from annotate.teacher.wire import Images
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTeacher:
+class OpenServer:
     """Whom a run asks, teacher or encoder: `stop_sending` makes requests that still wait for a server raise
     `RunIncomplete`."""
 
@@ -31,7 +31,7 @@ class OpenTeacher:
 @asynccontextmanager
 async def open_teacher(
     settings: RunSettings, api_key: str | None, images: Images, model: str, say: Callable[[str], None]
-) -> AsyncIterator[OpenTeacher]:
+) -> AsyncIterator[OpenServer]:
     """The teacher, started or found, proven by the canary."""
     with ExitStack() as held:
         urls = settings.urls
@@ -61,7 +61,7 @@ async def open_teacher(
             say=say,
             image_uuids=uuids,
         ) as client:
-            yield OpenTeacher(client.ask, client.stats, client.stop_sending)
+            yield OpenServer(client.ask, client.stats, client.stop_sending)
 
 
 def encoder_model(settings: RunSettings, api_key: str | None) -> str:
@@ -74,7 +74,7 @@ def encoder_model(settings: RunSettings, api_key: str | None) -> str:
 @asynccontextmanager
 async def open_encoder(
     settings: RunSettings, api_key: str | None, images: Images, model: str, say: Callable[[str], None]
-) -> AsyncIterator[OpenTeacher | None]:
+) -> AsyncIterator[OpenServer | None]:
     """How the encoder is asked, or None without one."""
     if settings.encoder_url is None:
         yield None
@@ -89,7 +89,7 @@ async def open_encoder(
         say=say,
         image_uuids=False,
     ) as client:
-        yield OpenTeacher(client.ask, client.stats, client.stop_sending)
+        yield OpenServer(client.ask, client.stats, client.stop_sending)
 
 
 def _patience(settings: RunSettings, *, ours: bool) -> Patience:

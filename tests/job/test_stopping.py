@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from annotate.settings import resolve
 from annotate.shards.run import ShardResult
 from annotate.stopping import Drain
 from annotate.teacher.client import Stats
-from annotate.teacher.opening import OpenTeacher
+from annotate.teacher.opening import OpenServer
 from annotate.teacher.request import Ask, Reply, Request
 from annotate.telling import Watch
 from bench.driving import fault_server, finish, kill_group, published, run_command, start, stats, write_world
@@ -185,7 +186,7 @@ def test_teacher_and_encoder_both_stop_sending() -> None:
 
     async def main() -> None:
         drain = Drain(lambda line: None, 1)
-        gated = [drain.gate(ask, lambda name=name: stopped.append(name)) for name in ("teacher", "encoder")]  # type: ignore[misc]
+        gated = [drain.gate(ask, partial(stopped.append, name)) for name in ("teacher", "encoder")]
         drain.begin("SIGTERM")
         late = [asyncio.ensure_future(each(question())) for each in gated]
         await asyncio.sleep(0.05)
@@ -209,10 +210,10 @@ def test_a_run_asks_its_encoder_behind_the_drain_as_its_teacher(
             stop_sending()
             return super().gate(ask, stop_sending)
 
-    def opened(name: str) -> Callable[..., AbstractAsyncContextManager[OpenTeacher]]:
+    def opened(name: str) -> Callable[..., AbstractAsyncContextManager[OpenServer]]:
         @asynccontextmanager
-        async def open_it(*_: object) -> AsyncIterator[OpenTeacher]:
-            yield OpenTeacher(job._never_asked, Stats(), lambda: gated.append(name))
+        async def open_it(*_: object) -> AsyncIterator[OpenServer]:
+            yield OpenServer(job._never_asked, Stats(), lambda: gated.append(name))
 
         return open_it
 

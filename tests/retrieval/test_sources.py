@@ -12,7 +12,7 @@ import pytest
 
 from annotate.errors import InputError, UsageError
 from retrieval.conversation import chain_part
-from retrieval.data import TrainCaptions, _chances, examples, hard_negatives_a_row
+from retrieval.data import TrainCaptions, chances_of, examples, hard_negatives_a_row
 from retrieval.defaults import default_roots
 from retrieval.objective import image_key
 from retrieval.pictures import Pictures
@@ -185,9 +185,9 @@ def test_datasets_are_mixed_by_weight_shared_among_their_sources(tmp_path: Path,
     one = open_source(tiny_world.published(tmp_path / "one", root, rows=12))
     two = open_source(tiny_world.published(tmp_path / "two", root, rows=4))
     other = dataclasses.replace(two, manifest=two.manifest.model_copy(update={"dataset": "fashioniq"}))
-    by_rows = _chances([one, two, other], None)
+    by_rows = chances_of([one, two, other], None)
     assert by_rows == [12, 4, 4]
-    assert _chances([one, two, other], {"cirr": 1.0, "fashioniq": 3.0}) == [0.75, 0.25, 3.0]
+    assert chances_of([one, two, other], {"cirr": 1.0, "fashioniq": 3.0}) == [0.75, 0.25, 3.0]
     drawn = Counter(e.target_key in KEYS for e in islice(examples([one, other], 0, weights=WEIGHTS), 400))
     assert 70 < drawn[True] < 130, "a quarter of the examples is CIRR's"
     for wrong in ({"cirr": 1.0}, {"cirr": 0.0, "fashioniq": 0.0}, {"cirr": 1.0, "fashioniq": -1.0}):
