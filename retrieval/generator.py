@@ -118,9 +118,9 @@ def open_generator(url: str, patience: float = PATIENCE) -> Generator:
     if not 0 < patience < float("inf"):
         raise UsageError(f"--generator-patience {patience:g} is no time to wait; give seconds above 0")
     try:
-        return Generator(url, check_server(url, None).models[0], patience)
+        return Generator(url, check_server(url, None, setting="--generator-url").models[0], patience)
     except TeacherRefused as error:
-        raise UsageError(str(error).replace("TEACHER_URL", "--generator-url")) from error
+        raise UsageError(str(error)) from error
 
 
 def refuse_foreign(

@@ -110,18 +110,18 @@ def _get_json(address: str, url: str, api_key: str | None, setting: str) -> Any:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (401, 403):
-            raise TeacherRefused(
-                f"{setting} {shown} wants a key (HTTP {error.code}); set TEACHER_API_KEY in the environment"
-            ) from error
+            keyed = setting != "--generator-url"
+            cure = "set TEACHER_API_KEY in the environment" if keyed else "give a server that asks for none"
+            raise TeacherRefused(f"{setting} {shown} wants a key (HTTP {error.code}); {cure}") from error
         raise TeacherRefused(
             f"{setting} {shown} answered HTTP {error.code} to {shown_url(address)};"
             " give the URL of an OpenAI-compatible server that ends in /v1"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
+        start = "start the server there" + (" (`make serve-teacher`)" if setting == "TEACHER_URL" else "")
         raise TeacherRefused(
-            f"{setting} {shown} cannot be reached ({reason}); start the server there"
-            " (`make serve-teacher`), or correct the URL"
+            f"{setting} {shown} cannot be reached ({reason}); {start}, or correct the URL"
         ) from error
     try:
         return parse_json(body)

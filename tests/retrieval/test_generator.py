@@ -23,6 +23,7 @@ from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures
 from tests.faults.server import State, serving
 from tests.retrieval import tiny_models, tiny_world
+from tests.teacher.fake_teacher import fake_teacher
 
 RECIPE = "fit448-q90-v1"
 
@@ -74,8 +75,17 @@ def test_a_picture_that_is_gone_is_named(url: str, asked: list[tuple[Path, str]]
 
 
 def test_a_server_that_is_not_there_is_refused_by_the_flag_s_name() -> None:
-    with pytest.raises(UsageError, match=r"--generator-url http://127\.0\.0\.1:9"):
+    with pytest.raises(UsageError, match=r"--generator-url http://127\.0\.0\.1:9") as refused:
         open_generator("http://127.0.0.1:9/v1")
+    assert "teacher" not in str(refused.value)  # which would write other chains
+
+
+def test_a_server_with_a_key_is_no_generator_and_no_key_of_another_is_advised() -> None:
+    with (
+        fake_teacher("locked") as teacher,
+        pytest.raises(UsageError, match=r"--generator-url .* wants a key .*asks for none"),
+    ):
+        open_generator(teacher.url)
 
 
 @pytest.mark.parametrize("fault", ["hang", "http500", "http429", "reset"])
