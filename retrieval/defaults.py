@@ -30,7 +30,7 @@ TINY: Mapping[str, Any] = {
     "learning_rate": 1e-3,
     "beta2": 0.95,
     "batch": 16,
-    "steps": 640,
+    "steps": 512,
     "lambda_info": 0.02,
     "temperature": 0.05,
     "hard_negatives": 2,

@@ -23,6 +23,7 @@ _, USER, ASSISTANT = ROLES
 # Where the image tokens stand: after user role, fake token, global tag.
 IMAGE_START = 3
 ASKED = ("Describe it.", "What is shown?", "Describe this picture.", "What do you see here?", "Caption", "")
+BESIDE = ("Another: ", "Another picture: ", "Elsewhere: ", "Somebody says: ", "")
 READ = ("Read this.", "Notes", "Some pictures in words", "")
 NAMES = ("picture", "photo", "shown", "seen", "one", "two", "first", "second", "left", "right", "a", "b")
 TOKENS = 1024
@@ -55,6 +56,14 @@ class Scribe:
         answer = self._encode(", ".join(world.claims(look)))
         return _learned_after(before, [*answer, *self.end])
 
+    def beside(self, rng: random.Random, look: world.Look, other: world.Look) -> Document:
+        """The picture and what somebody says of another one: the claims of the picture, then the other's
+        again, as in `reading`. Whoever reads so is not led astray by what stands between."""
+        said, again = self._told(rng, other)
+        before = [*self.user, *self.image, *self._encode(f"{rng.choice(BESIDE)}{said}"), *self.assistant]
+        answer = self._encode(f"{', '.join(world.claims(look))}\n{again}")
+        return _learned_after(before, [*answer, *self.end])
+
     def picture(self, rng: random.Random) -> Document:
         """The picture and nothing said of it; only the state at the end is used."""
         ids = (
@@ -79,18 +88,19 @@ class Scribe:
         return _learned_after(before, [*self._encode(text), *self.end])
 
     def reading(self, rng: random.Random, look: world.Look) -> Document:
-        """What somebody says of a picture, not all and in any order; learned is the same in a fixed order: as
-        a list, or plainly with each thing after what it is."""
+        """What somebody says of a picture, not all and in any order; learned is the same as a list, in a
+        fixed order."""
+        said, again = self._told(rng, look)
+        before = [*self._opening(rng), *self._encode(f"{said}\n")]
+        return _learned_after(before, [*self._encode(again), *self.end])
+
+    def _told(self, rng: random.Random, look: world.Look) -> tuple[str, str]:
+        """What somebody says of a look, and the same as a list in order."""
         told = _told_in_part(rng, look)
-        *phrases, last = rng.sample([phrase for phrase, _, _ in told], len(told))
+        *phrases, last = rng.sample([phrase for phrase, _ in told], len(told))
         between, before_last = rng.choice((", ", ", ", "; ")), rng.choice((", ", " and ", ", and "))
         text = between.join(phrases) + (before_last if phrases else "") + last
-        as_list = rng.random() < 0.4
-        again = (
-            "; ".join(listed for _, listed, _ in told) if as_list else ", ".join(said for _, _, said in told)
-        )
-        before = [*self._opening(rng), *self._encode(f"{text}\n")]
-        return _learned_after(before, [*self._encode(again), *self.end])
+        return text, "; ".join(listed for _, listed in told)
 
     def copy(self, rng: random.Random) -> Document:
         """An echo or a look-up."""
@@ -143,9 +153,9 @@ def _said_twice(rng: random.Random, look: world.Look) -> list[str]:
     return [f"{name}: {_reworded(rng, look)}", f"{name}: {', '.join(world.claims(look))}"]
 
 
-def _told_in_part(rng: random.Random, look: world.Look) -> list[tuple[str, str, str]]:
-    """Some aspects in their order, each in somebody's words, as a pair of a list, and plainly. Of an object
-    that may be a part of what it is, or that there is none."""
+def _told_in_part(rng: random.Random, look: world.Look) -> list[tuple[str, str]]:
+    """Some aspects in their order, each in somebody's words and as a pair of a list. Of an object that may be
+    a part of what it is, or that there is none."""
     claimed = {aspect: claim for claim in world.claims(look) for aspect, _ in world.parse_claim(claim) or ()}
     shown = [aspect for aspect, value in look.attributes if value != vocabulary.ABSENT]
     missing = [aspect for aspect, value in look.attributes if value == vocabulary.ABSENT]
@@ -156,14 +166,13 @@ def _told_in_part(rng: random.Random, look: world.Look) -> list[tuple[str, str, 
         if aspect not in chosen:
             continue
         if value == vocabulary.ABSENT:
-            told.append((claim_words.absent(rng, aspect), f"{aspect}: {value}", f"no {aspect}"))
+            told.append((claim_words.absent(rng, aspect), f"{aspect}: {value}"))
         elif aspect in vocabulary.KINDS:
             parts = [part for part in value.split() if rng.random() < 0.6]
             phrase = claim_words.in_part(rng, aspect, parts)
-            told.append((phrase, f"{aspect}: {' '.join(parts) or 'some'}", " ".join([*parts, aspect])))
+            told.append((phrase, f"{aspect}: {' '.join(parts) or 'some'}"))
         else:
-            plain = claimed[aspect]
-            told.append((claim_words.reworded(rng, plain), f"{aspect}: {value}", plain))
+            told.append((claim_words.reworded(rng, claimed[aspect]), f"{aspect}: {value}"))
     return told
 
 

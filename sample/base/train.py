@@ -44,6 +44,7 @@ class Plan:
     batch: tuple[int, int] = (8, 16)
     contrasted: int = 12  # pictures a step that are also told by notes and stand for themselves
     families: tuple[int, int] = (6, 16)  # of look-alikes, which all stand for themselves
+    beside: float = 0.5  # of the captioned pictures: the part that stands beside words about another one
     readings: int = 64  # texts a step that say a part of what a look is, and say it in order
     copies: int = 64  # texts a step that are to be copied from, the only ones at first; half of them later
     copying_steps: int = 500
@@ -117,6 +118,13 @@ class BasePractice:
             for domain, share in zip(DOMAINS, READ_SHARES, strict=True)
             for _ in range(round(self.plan.readings * share))
         ]
+        beside = rng.sample(range(len(looks)), round(self.plan.beside * len(looks)))
+        documents = [
+            self.scribe.beside(rng, look, world.draw_look(rng, look.domain))
+            if place in beside
+            else self.scribe.caption(rng, look)
+            for place, look in enumerate(looks)
+        ]
         patches = normalise(torch.from_numpy(np.concatenate([pixels, photographed(rng, relatives)])))
         if not held:
             patches = patches * (1 + 0.06 * torch.randn(len(patches), 1, 1, generator=optim.numbered(number)))
@@ -124,7 +132,7 @@ class BasePractice:
             with torch.no_grad():
                 states = see(self.model, patches)
             images = connect(self.model, states)
-            captions = self._read([self.scribe.caption(rng, look) for look in looks], images[: len(looks)])
+            captions = self._read(documents, images[: len(looks)])
             alone = [*told, *range(len(looks), len(images))]
             shown = self._read([self.scribe.picture(rng) for _ in alone], images[alone])
             texts = self._read([*notes, *statements, *copies, *readings])
@@ -141,6 +149,8 @@ class BasePractice:
             + self.plan.graded_weight * graded
         )
         garments = self.plan.batch[0]
+        plain = torch.ones(len(looks), dtype=torch.bool)
+        plain[beside] = False
         kinds = [len(notes) + len(statements), len(copies), len(readings)]
         _, copied, read_again = torch.split(texts.exact, kinds)
         figures = {
@@ -148,9 +158,10 @@ class BasePractice:
             "text_loss": float((texts.nll / texts.tokens).detach()),
             "contrast": float(contrast.detach()),
             "graded": float(graded.detach()),
-            "garments_caption": _share(captions.exact[:garments]),
-            "scenes_caption": _share(captions.exact[garments:]),
+            "garments_caption": _share(captions.exact[:garments][plain[:garments]]),
+            "scenes_caption": _share(captions.exact[garments:][plain[garments:]]),
             "copied": _share(copied),
+            "read_beside": _share(captions.exact[~plain]),
             "read": _share(read_again),
             "found": found,
         }
