@@ -57,7 +57,9 @@ class Given:
         return f"{self.where}: {self.name}" if self.source == "file" else self.where
 
 
-KEY_VARIABLES = {"prefect_api": "PREFECT_API_AUTH_STRING"}  # Prefect's own; the servers that we ask share one
+# Of an address: an example, and the variable its key goes into; a model server's unless said otherwise.
+MODEL_SERVER = ("http://host:8000/v1", "TEACHER_API_KEY")
+OTHER_SERVERS = {"prefect_api": ("http://host:4200/api", "PREFECT_API_AUTH_STRING")}
 
 
 def whole(least: int, most: int | None, example: int) -> Callable[[Given], int]:
@@ -176,8 +178,8 @@ def teacher(given: Given) -> str:
 
 def url(given: Given) -> str:
     """An http(s) URL without credentials, query or fragment; never echoed: it may hold a secret."""
-    advice = f"give e.g. {given.spell('http://host:8000/v1')}"
-    keys_go = KEY_VARIABLES.get(given.name, "TEACHER_API_KEY")
+    example, key_variable = OTHER_SERVERS.get(given.name, MODEL_SERVER)
+    advice = f"give e.g. {given.spell(example)}"
     try:
         parts = urlsplit(given.text)
         port = parts.port
@@ -188,10 +190,10 @@ def url(given: Given) -> str:
     if "@" in parts.netloc or parts.username is not None or parts.password is not None:
         raise UsageError(
             f"{given.named} carries credentials; leave them out and put the key into the environment "
-            f"as {keys_go}"
+            f"as {key_variable}"
         )
     if parts.query or parts.fragment or "?" in given.text or "#" in given.text:
-        raise UsageError(f"{given.named} carries a query or fragment; keys go into {keys_go}; {advice}")
+        raise UsageError(f"{given.named} carries a query or fragment; keys go into {key_variable}; {advice}")
     if not parts.hostname or port == 0 or not re.fullmatch(r"[\x21-\x7e]+", given.text):
         raise UsageError(f"{given.named} names no usable host and port; {advice}")
     return given.text.rstrip("/")

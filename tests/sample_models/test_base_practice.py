@@ -83,8 +83,7 @@ def test_a_reading_tells_again_what_was_said_of_the_look_and_learns_that_alone(
         pairs = [pair.split(": ") for pair in again.split("; ")]
         assert [a for a in world.aspects(domain) if a in dict(pairs)] == [a for a, _ in pairs]
         for aspect, value in pairs:
-            there = look.value(aspect)
-            assert value in (there, "some") or set(value.split()) < set(there.split())
+            assert _true_of(look, aspect, value)
             if aspect in KINDS:
                 assert re.search(rf"\b{aspect}\b", said)
                 for part in set(value.split()) - {*SIZES, "some", "none"}:
@@ -104,9 +103,13 @@ def test_beside_words_about_another_picture_the_own_claims_come_first_then_the_o
         learned = tokenizer.decode([document.ids[place] for place in document.learned]).removesuffix(EOS)
         caption, again = learned.split("\n")
         assert caption == ", ".join(world.claims(look))
-        for aspect, value in (pair.split(": ") for pair in again.split("; ")):
-            there = other.value(aspect)
-            assert value in (there, "some") or set(value.split()) < set(there.split())
+        assert all(_true_of(other, *pair.split(": ")) for pair in again.split("; "))
+
+
+def _true_of(look: world.Look, aspect: str, value: str) -> bool:
+    """Whether the value is the look's, a part of it, or says only that there is one."""
+    there = look.value(aspect)
+    return value in (there, "some") or set(value.split()) < set(there.split())
 
 
 def test_an_echo_is_learned_only_where_it_repeats(scribe: Scribe) -> None:

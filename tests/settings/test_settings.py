@@ -211,11 +211,12 @@ def test_several_servers_are_one_setting_each_checked(tmp_path: Path) -> None:
     assert "http" in refusal(tmp_path, "--teacher-url", "http://one/v1,")
 
 
-def test_a_prefect_server_s_password_is_refused_with_the_name_of_prefect_s_own_variable(
+def test_a_prefect_server_s_address_is_refused_with_prefect_s_own_variable_and_example(
     tmp_path: Path,
 ) -> None:
     line = refusal(tmp_path, "--prefect-api", "http://me:geheim@host:4200/api")
     assert "PREFECT_API_AUTH_STRING" in line and "TEACHER" not in line and "geheim" not in line
+    assert "--prefect-api http://host:4200/api" in refusal(tmp_path, "--prefect-api", "host:4200/api")
 
 
 def test_teacher_and_url_of_one_source_contradict_but_a_flag_beats_the_file(tmp_path: Path) -> None:
