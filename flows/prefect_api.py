@@ -5,16 +5,18 @@ Prefect reads its settings from the environment when it is imported, so this mod
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 import time
+import urllib.error
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from annotate.errors import RunIncomplete, UsageError
 from annotate.processes import free_port, guarded
-from annotate.teacher.probe import answers_health
+from annotate.teacher.probe import answers_health, opener
 
 HOME = Path("outputs") / ".prefect"
 UI_PORT = 4200
@@ -35,14 +37,23 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
     """Set up the environment for importing Prefect and yield the API URL (ends in /api).
 
     `home` is where a server of our own keeps its database, so that `make ui` shows the run afterwards.
-    Raises `UsageError` when the given server does not answer, `RunIncomplete` when our own does not start.
+    Raises `UsageError` when the given server does not answer or wants a key, `RunIncomplete` when our own
+    does not start.
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     os.environ["PREFECT_HOME"] = str(home.resolve())
+    # Ours, which make exports; Prefect would take it for its section "api".
+    os.environ.pop("PREFECT_API", None)
     ui = f"http://127.0.0.1:{UI_PORT}/api"
     if given:
         if not answers_health(given):
             raise UsageError(f"PREFECT_API={given} does not answer; start it, or leave it out")
+        keys = {"PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"}
+        if not keys & os.environ.keys() and _wants_a_key(given):
+            raise UsageError(
+                f"PREFECT_API={given} wants a key; set Prefect's own"
+                " PREFECT_API_AUTH_STRING in the environment"
+            )
         yield _use(given)
     elif answers_health(ui):
         yield _use(ui)
@@ -88,6 +99,18 @@ def server_environment(own: Mapping[str, str], home: Path) -> dict[str, str]:
         if "API_KEY" not in name and not name.startswith("PREFECT_API")
     }
     return {**kept, **QUIET, "PREFECT_HOME": str(home.resolve())}
+
+
+def _wants_a_key(url: str) -> bool:
+    """Whether a server refuses who has none; health is told to anybody."""
+    try:
+        with opener().open(f"{url}/admin/version", timeout=5):
+            return False
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code in (401, 403)
+    except (OSError, http.client.HTTPException, ValueError):  # said better by the run that meets it
+        return False
 
 
 def _use(url: str) -> str:

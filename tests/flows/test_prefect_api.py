@@ -1,0 +1,48 @@
+"""Which Prefect server a run reports to, and that Prefect can be imported under what make exports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from annotate.errors import UsageError
+from flows.prefect_api import own_server, prefect_api
+
+USES_PREFECT = """
+import sys
+from pathlib import Path
+from flows.prefect_api import prefect_api
+with prefect_api(sys.argv[1], Path(sys.argv[2])):
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        client.read_flows(limit=1)
+"""
+
+
+def test_a_given_server_is_used_under_our_own_name_and_one_that_wants_a_key_says_so_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:sesame")
+    environment = dict(os.environ)  # prefect_api changes it
+    try:
+        with own_server(tmp_path / "server") as url:
+            with (
+                pytest.raises(UsageError, match=r"wants a key; set Prefect's own PREFECT_API_AUTH_STRING"),
+                prefect_api(url, tmp_path / "client"),
+            ):
+                pass
+            done = subprocess.run(
+                [sys.executable, "-c", USES_PREFECT, url, str(tmp_path / "client")],
+                env={**environment, "PREFECT_API": url, "PREFECT_API_AUTH_STRING": "me:sesame"},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
