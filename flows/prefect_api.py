@@ -5,12 +5,14 @@ Prefect reads its settings from the environment when it is imported, so this mod
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
 import sys
 import time
 import urllib.error
-from collections.abc import Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,13 +33,19 @@ QUIET = {
     "PREFECT_API_REQUEST_TIMEOUT": "15",
 }
 
+_KEYS: Mapping[str, Callable[[str], str]] = {
+    "PREFECT_API_AUTH_STRING": lambda key: f"Basic {base64.b64encode(key.encode()).decode()}",
+    "PREFECT_API_KEY": lambda key: f"Bearer {key}",
+}
+"""Prefect's settings that hold a key for its server, the preferred first, and the header each is sent as."""
+
 
 @contextmanager
 def prefect_api(given: str | None, home: Path) -> Iterator[str]:
     """Set up the environment for importing Prefect and yield the API URL (ends in /api).
 
     `home` is where a server of our own keeps its database, so that `make ui` shows the run afterwards.
-    Raises `UsageError` when the given server does not answer or wants a key, `RunIncomplete` when our own
+    Raises `UsageError` when the given server does not answer or refuses the key, `RunIncomplete` when our own
     does not start.
     """
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
@@ -48,12 +56,10 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
     if given:
         if not answers_health(given):
             raise UsageError(f"PREFECT_API={given} does not answer; start it, or leave it out")
-        keys = {"PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"}
-        if not keys & os.environ.keys() and _wants_a_key(given):
-            raise UsageError(
-                f"PREFECT_API={given} wants a key; set Prefect's own"
-                " PREFECT_API_AUTH_STRING in the environment"
-            )
+        if _refuses(given, os.environ):
+            key = _key(os.environ)
+            why = "does not take the key; mend" if key else "wants a key; set Prefect's own"
+            raise UsageError(f"PREFECT_API={given} {why} {key or next(iter(_KEYS))} in the environment")
         yield _use(given)
     elif answers_health(ui):
         yield _use(ui)
@@ -101,16 +107,24 @@ def server_environment(own: Mapping[str, str], home: Path) -> dict[str, str]:
     return {**kept, **QUIET, "PREFECT_HOME": str(home.resolve())}
 
 
-def _wants_a_key(url: str) -> bool:
-    """Whether a server refuses who has none; health is told to anybody."""
+def _refuses(url: str, environment: Mapping[str, str]) -> bool:
+    """Whether a server refuses what it would be asked with the key of this environment, or with none."""
+    request = urllib.request.Request(f"{url}/admin/version")  # health is told to anybody
+    if key := _key(environment):
+        request.add_header("Authorization", _KEYS[key](environment[key]))
     try:
-        with opener().open(f"{url}/admin/version", timeout=5):
+        with opener().open(request, timeout=5):
             return False
     except urllib.error.HTTPError as error:
         error.close()
         return error.code in (401, 403)
     except (OSError, http.client.HTTPException, ValueError):  # said better by the run that meets it
         return False
+
+
+def _key(environment: Mapping[str, str]) -> str | None:
+    """The name of Prefect's setting that holds a key for its server; as Prefect prefers them."""
+    return next((name for name in _KEYS if environment.get(name)), None)
 
 
 def _use(url: str) -> str:

@@ -23,7 +23,7 @@ with prefect_api(sys.argv[1], Path(sys.argv[2])):
 """
 
 
-def test_a_given_server_is_used_under_our_own_name_and_one_that_wants_a_key_says_so_without(
+def test_a_given_server_is_used_under_our_own_name_and_one_that_refuses_the_key_says_so_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
@@ -36,6 +36,15 @@ def test_a_given_server_is_used_under_our_own_name_and_one_that_wants_a_key_says
                 prefect_api(url, tmp_path / "client"),
             ):
                 pass
+            os.environ["PREFECT_API_AUTH_STRING"] = "me:simsim"
+            with (
+                pytest.raises(
+                    UsageError, match=r"does not take the key; mend PREFECT_API_AUTH_STRING"
+                ) as refused,
+                prefect_api(url, tmp_path / "client"),
+            ):
+                pass
+            assert "simsim" not in str(refused.value)
             done = subprocess.run(
                 [sys.executable, "-c", USES_PREFECT, url, str(tmp_path / "client")],
                 env={**environment, "PREFECT_API": url, "PREFECT_API_AUTH_STRING": "me:sesame"},
