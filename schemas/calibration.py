@@ -58,7 +58,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[5] = 5
+    version: Literal[6] = 6
     job: str
     dataset: str
     split: str
@@ -66,6 +66,7 @@ class Calibration(BaseModel):
     limit: int | None
     seed: int
     image_recipe: str
+    pictures: str
     teacher: str
     teacher_sees_target: bool
     prompt_version: str

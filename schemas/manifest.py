@@ -74,8 +74,9 @@ class Writing(BaseModel):
 class Manifest(BaseModel):
     """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it.
 
-    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows; so is
-    `run_thresholds`, those that annotate judged by and a selection starts from. `saw_target` and
+    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows; so are
+    `run_thresholds`, those that annotate judged by and a selection starts from, and `pictures`, the sha256
+    over the source digests of all accepted and rejected rows' pictures. `saw_target` and
     `contamination` count rows by verdict: those whose writer was shown the target, and for each note of that
     kind (docs/dirt.md) those that have it.
     """
@@ -104,6 +105,7 @@ class Manifest(BaseModel):
     checks: tuple[str, ...]
     costs: dict[str, int]
     precision: Precision | None
+    pictures: str | None = None
     reasons: dict[str, int]
     saw_target: dict[str, int] = {}
     contamination: dict[str, dict[str, int]] = {}

@@ -49,6 +49,7 @@ SAME: Mapping[str, str] = {
     "prompt_version": "prompt version",
     "checks": "checks",
     "image_recipe": "image recipe",
+    "pictures": "pictures",
 }
 """Fields in which rows must be alike for a promise to be about them, and their names for a person; beside
 these, every field of `writing`."""
@@ -68,7 +69,7 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
     """
     check_precision(precision)
     manifest = read_finished(out)
-    if manifest.writing is None:
+    if manifest.writing is None or manifest.pictures is None:
         raise UsageError(
             f"{out} was made by an earlier version, which did not note how its rows came to be; "
             "run annotate again (no answer is asked twice)"
@@ -120,6 +121,7 @@ def calibrate(out: Path, labels_file: Path, precision: float) -> Calibration:
         limit=manifest.limit,
         seed=manifest.seed,
         image_recipe=manifest.image_recipe,
+        pictures=manifest.pictures,
         teacher=manifest.teacher,
         teacher_sees_target=manifest.teacher_sees_target,
         prompt_version=manifest.prompt_version,

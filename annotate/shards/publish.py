@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -47,6 +48,7 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 FILE_ROWS = 65_536
 STAGING = Path("journal") / "staging"
 SHARD_ROWS = Path("journal") / "shards"
+_PICTURES = ("reference_digest", "target_digest")
 
 Change = Callable[[pa.Table], pa.Table]
 """What is done to each table that is read, on its way to the published files."""
@@ -101,6 +103,7 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         checks=origin.checks,
         costs=_costs(origin),
         precision=None,
+        pictures=_pictures(index),
         reasons=_reasons(index),
         saw_target=_saw_target(index),
         contamination=_contamination(index),
@@ -136,6 +139,7 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
     changes = {
         "thresholds": wanted,
         "precision": precision,
+        "pictures": _pictures(index),
         "counts": _counts(index, manifest.counts.input),
         "reasons": _reasons(index),
         "saw_target": _saw_target(index),
@@ -244,7 +248,7 @@ def _measured(sources: Sequence[Path]) -> list[str]:
 def _index(sources: Sequence[Path], change: Change = _unchanged) -> pa.Table:
     """Ids, verdicts and what else the manifest counts, of all rows. Raises `OutputError` when a triplet has
     two rows."""
-    columns = ["triplet_id", "verdict", "reasons", "teacher_sees_target", "notes"]
+    columns = ["triplet_id", "verdict", "reasons", "teacher_sees_target", "notes", *_PICTURES]
     tables = [change(read_table(path, [*columns, *REASON_OF_SCORE])).select(columns) for path in sources]
     index = pa.concat_tables([ROW_SCHEMA.empty_table().select(columns), *tables])
     twice = index.num_rows - pc.count_distinct(index["triplet_id"]).as_py()
@@ -261,6 +265,13 @@ def _counts(index: pa.Table, expected: int) -> Counts:
         rejected=verdicts["rejected"],
         quarantined=verdicts["quarantined"],
     )
+
+
+def _pictures(index: pa.Table) -> str:
+    """sha256 over the judged rows' pictures, whatever the verdict, in the order of the ids."""
+    judged = index.filter(pc.not_equal(index["verdict"], "quarantined")).sort_by("triplet_id")
+    rows = judged.select(["triplet_id", *_PICTURES]).to_pydict()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _saw_target(index: pa.Table) -> dict[str, int]:

@@ -123,6 +123,7 @@ def test_too_few_labels_end_with_one_line_and_promise_nothing(
         ({"split": "val"}, "another split (val, here train)"),
         ({"category": "dress"}, "another category (dress, here None)"),
         ({"image_recipe": "fit224-q90-v1"}, "another image recipe (fit224-q90-v1, here fit448-q90-v1)"),
+        ({"pictures": "e" * 64}, "another pictures (eeeeeeeeeeee, here "),
         ({"teacher_sees_target": True}, "another teacher sees target (True, here False)"),
         ({"writing": {"chances": 2}}, "another chances (2, here 0)"),
         ({"writing": {"guided": True}}, "another guided (True, here False)"),
@@ -175,6 +176,18 @@ def test_the_seed_counts_where_it_drew_the_rows(out: Path, tmp_path: Path) -> No
     found, manifest = found.model_copy(update=drawn), manifest.model_copy(update=drawn)
     assert other_rows(found, manifest) == ""
     assert other_rows(found.model_copy(update=other), manifest) == "of another SEED (3, here 0)"
+
+
+def test_the_pictures_are_those_of_all_judged_rows_whatever_their_verdict(tmp_path: Path) -> None:
+    rows = [row(number, False) for number in range(40)]
+    anew = Row.model_validate(rows[13].model_dump(by_alias=True) | {"target_digest": "d" * 64})
+    out = published(tmp_path / "before", rows)
+    before = read_manifest(out)
+    other = read_manifest(published(tmp_path / "anew", [*rows[:13], anew, *rows[14:]]))
+    assert before.pictures and other.pictures and before.pictures != other.pictures
+    assert main(["select", "--out", str(out), "--thresholds", "p_covers=0.999"]) == 0
+    selected = read_manifest(out)
+    assert (selected.counts.accepted, selected.pictures) == (0, before.pictures)
 
 
 def test_a_higher_precision_than_was_calibrated_is_refused(
