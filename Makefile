@@ -17,7 +17,7 @@ is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter com
 $(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
 
 # A variable that nothing reads would start the whole job as if it had not been given.
-OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS PYTHON VENV RUN TEACHER_REQUIREMENTS
+OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS TRAIN_FLAGS PYTHON VENV RUN TEACHER_REQUIREMENTS
 ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
                TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -27,7 +27,7 @@ NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_ma
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
 
 # So would a setting of annotate on train-eval, which has no seed, dataset or limit of its own.
-TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
+TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL TRAIN_FLAGS OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
 ifeq ($(MAKECMDGOALS),train-eval)
 UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV RUN,$(GIVEN)))
 $(if $(UNREAD),$(error $(UNREAD) means nothing to train-eval, which takes $(TABLE)))
@@ -66,7 +66,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 .PHONY: teacher-environment
 teacher-environment:
-	@$(PYTHON) -m annotate.teacher.environment .venv-teacher
+	@python='$(PYTHON)'; test ! -x $(RUN) || python=$(RUN); $$python -m annotate.teacher.environment .venv-teacher
 
 .PHONY: sample
 sample: project ## write the rendered sample of DATASET (SEED=7) into outputs/sample/
@@ -102,7 +102,7 @@ train-eval: project ## train the retriever on annotated shards and measure it; A
 	  $(foreach folder,$(DATA),--data '$(folder)') $(foreach root,$(EVAL_ROOT),--eval-root '$(root)') \
 	  $(foreach root,$(IMAGE_ROOT),--image-root '$(root)') $(if $(BASE_MODEL),--base-model '$(BASE_MODEL)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(ABLATIONS),--ablations '$(ABLATIONS)') \
-	  $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(filter 1,$(ALLOW_MISSING)),--allow-missing)
+	  $(if $(SEEDS),--seeds '$(SEEDS)') $(if $(filter 1,$(ALLOW_MISSING)),--allow-missing) $(TRAIN_FLAGS)
 
 .PHONY: ui
 ui: project ## start a Prefect server on http://127.0.0.1:4200 that `make annotate` then uses

@@ -100,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect = commands.add_parser("inspect", help="print one triplet's whole chain")
     inspect.add_argument("triplet", help="e.g. cirr/train/12063")
     inspect.add_argument(
-        "--out", type=usable_path, help="folder of the run [outputs/<dataset>-<split> of the triplet]"
+        "--out",
+        type=usable_path,
+        help="folder of the run [outputs/user-<dataset>-<split> of the triplet, or the sample's]",
     )
     inspect.set_defaults(function=_inspect)
 
@@ -263,7 +265,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
         parts = arguments.triplet.split("/")
         if len(parts) < 3:
             raise UsageError(f"{arguments.triplet}: not a triplet id; it looks like cirr/train/12063")
-        out = usable_path(f"outputs/{parts[0]}-{parts[1]}")
+        own, sample = (usable_path(f"outputs/{whose}{parts[0]}-{parts[1]}") for whose in ("user-", ""))
+        out = own if own.is_dir() else sample
     print(inspect(out, arguments.triplet))
     return 0
 

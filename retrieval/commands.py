@@ -54,7 +54,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     sources = [open_source(folder, image_roots, arguments.rows) for folder in folders]
     check_one_kind(sources)
     device = choose_device(arguments.device)
-    base = arguments.base_model or defaults.BASE
+    base = defaults.base_of(arguments.base_model, sources, _say)
     distributed.start_from_environment(device.type)
     try:
         model = CirModel(base, model_settings, device)

@@ -40,6 +40,16 @@ TINY: Mapping[str, Any] = {
 TINY_CHAIN = 224  # tokens; the longest chain of the sample has some 170
 
 
+def base_of(given: Path | None, sources: Sequence[Source], say: Callable[[str], None]) -> Path:
+    """The base model; says what is wrong where the sample's is to learn from somebody's own pictures."""
+    if given is None and sources[0].manifest.source == "user":
+        say(
+            "the base is the sample's tiny one, which knows its renderings only: of other pictures it learns "
+            "next to nothing; give --base-model (make: BASE_MODEL=)"
+        )
+    return given or BASE
+
+
 def default_roots(sources: Sequence[Source], say: Callable[[str], None]) -> dict[Dataset, Path]:
     """The user's own roots, or the sample's three worlds of the training data's seed, rendered if missing."""
     roots: dict[Dataset, Path] = {source.dataset: source.root for source in sources}

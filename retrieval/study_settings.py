@@ -62,7 +62,7 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     return Study(
         data=tuple(folders),
         image_roots=image_roots,
-        base=arguments.base_model or defaults.BASE,
+        base=defaults.base_of(arguments.base_model, sources, say),
         clip=clip,
         model=model,
         train=settings,

@@ -9,12 +9,14 @@ cd "$(dirname "$0")/.."
 : "${CIRR:?give the folder of CIRR}"
 RUN="${RUN:-outputs/retriever}"
 PYTHON=.venv/bin/python
+make project teacher-environment
 "$PYTHON" -m torch.distributed.run --standalone --nproc-per-node=8 -m retrieval train \
   --data outputs/user-cirr-train --data outputs/user-fashioniq-train --base-model "$BASE" --out "$RUN" \
   --tuning lora --lora-rank 16 --learning-rate 1e-4 --checkpoint-activations --device cuda \
   --batch 2048 --chunk 16 --grad-cache --steps 230 --hard-negatives 1
 "$PYTHON" -m retrieval export --model "$RUN/model" --out "$RUN/plain"
-VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 .venv-teacher/bin/vllm serve "$RUN/plain" --host 127.0.0.1 --port 8001 --max-model-len 4096 >"$RUN/generator.log" 2>&1 &
+# On another GPU than the embeddings, which take the first.
+CUDA_VISIBLE_DEVICES=1 VLLM_NO_USAGE_STATS=1 HF_HUB_OFFLINE=1 .venv-teacher/bin/vllm serve "$RUN/plain" --host 127.0.0.1 --port 8001 --max-model-len 4096 >"$RUN/generator.log" 2>&1 &
 server=$!
 trap 'kill "$server"' EXIT
 until curl -sf http://127.0.0.1:8001/health >/dev/null; do kill -0 "$server"; sleep 2; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def text(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m schemas", description=__doc__).parse_args()
     FOLDER.mkdir(exist_ok=True)
     for name, document in documents().items():
         (FOLDER / name).write_text(text(document), encoding="utf-8")

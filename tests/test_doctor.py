@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
 from huggingface_hub import try_to_load_from_cache
 
+import annotate.doctor
 from annotate.doctor import Finding, doctor, shown
 from annotate.settings import RunSettings, resolve
 from annotate.teacher.launch import served_name
@@ -55,6 +57,22 @@ def test_the_samples_teacher_is_no_teacher_for_somebodys_own_pictures(
     assert "TEACHER=" in about(doctor(settings(tmp_path, **own)), "knows its renderings only").cure
     for others in ({**own, "teacher": model}, {"teacher_python": python}):
         assert "renderings" not in shown(doctor(settings(tmp_path, **others)))
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "ext4"])
+def test_an_out_on_a_network_file_system_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    lines = [
+        "22 1 254:253 / / rw - nfs4 elsewhere:/ rw",
+        f"36 22 {number} / {tmp_path} rw,noatime shared:1 - {kind} server:/home rw",
+    ]
+    (tmp_path / "mountinfo").write_text("\n".join(lines))
+    monkeypatch.setattr(annotate.doctor, "MOUNTS", tmp_path / "mountinfo")
+    found = [one for one in doctor(settings(tmp_path)) if "network file system" in one.what]
+    assert [(one.level, kind in one.what) for one in found] == [("warn", True)] * (kind != "ext4")
 
 
 def test_every_finding_that_is_not_ok_has_a_cure(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ SETTINGS: tuple[Setting, ...] = (
         "teacher_flags",
         values.words,
         "answers",
-        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 4'; those beyond parallelism, "
-        "memory and logs make another teacher",
+        "more flags for the vLLM that we start, e.g. '--tensor-parallel-size 8'; those beyond parallelism, "
+        "memory, scheduling and logs make another teacher",
         (),
     ),
     Setting(
@@ -84,7 +84,13 @@ SETTINGS: tuple[Setting, ...] = (
         False,
         is_switch=True,
     ),
-    Setting("image_recipe", values.recipe, "answers", "how pictures are encoded", "fit448-q90-v1"),
+    Setting(
+        "image_recipe",
+        values.recipe,
+        "answers",
+        "how the teacher gets pictures: fit<longest side in pixels>-q<JPEG quality>-v1",
+        "fit448-q90-v1",
+    ),
     Setting(
         "caption_mode",
         values.choice("and", "clip4cir", "reversed", "first", "second"),

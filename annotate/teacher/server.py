@@ -21,7 +21,8 @@ from annotate.teacher.probe import ServerFacts, answers_health, check_server
 __all__ = ["Server", "ServerFacts", "check_server", "free_port", "serve_forever", "start_server"]
 
 TAIL_LINES = 12
-START_SECONDS = 900.0  # a folder on this machine; a hub name may first have to be downloaded
+START_SECONDS = 900.0
+READ_BYTES_A_SECOND = 50e6  # weights from a slow shared disk; a hub name may first have to be downloaded
 DOWNLOAD_SECONDS = 4 * 3600.0
 GRACE_SECONDS = 30.0  # vLLM needs two; a starved machine more, and shared memory leaks if it is cut short
 
@@ -62,7 +63,7 @@ def start_server(
     if port is not None:
         require_free(port)
     if start_seconds is None:
-        start_seconds = START_SECONDS if launch.local_folder(teacher) else DOWNLOAD_SECONDS
+        start_seconds = most_seconds(launch.local_folder(teacher))
     command = launch.command(teacher, python, package, chosen, extra_flags)
     env = launch.environment(teacher, package, os.environ)
     with run_server(
@@ -150,6 +151,13 @@ def log_tail(log: Path, lines: int = TAIL_LINES) -> tuple[str, ...]:
         return ()
     kept = [line for line in text.splitlines() if line.strip()][-lines:]
     return tuple("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in kept)
+
+
+def most_seconds(folder: Path | None) -> float:
+    """How long a teacher may take until it answers; one that has died is noticed at once."""
+    if folder is None:
+        return DOWNLOAD_SECONDS
+    return START_SECONDS + launch.weight_bytes(folder) / READ_BYTES_A_SECOND
 
 
 def _wait_until_healthy(

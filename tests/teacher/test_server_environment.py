@@ -101,11 +101,11 @@ def test_an_environment_is_built_once_and_again_when_its_requirements_change(tmp
     folder = tmp_path / "env"
     run = [sys.executable, "-m", "annotate.teacher.environment", str(folder)]
 
-    def built() -> str:
+    def built(**given: str) -> str:
         done = subprocess.run(
             run,
             cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "TEACHER_REQUIREMENTS": str(own)},
+            env={"PATH": "/usr/bin:/bin", "TEACHER_REQUIREMENTS": str(own)} | given,
             capture_output=True,
             text=True,
         )
@@ -115,6 +115,8 @@ def test_an_environment_is_built_once_and_again_when_its_requirements_change(tmp
     assert "9.9 cpu" in built()
     (folder / "mark").touch()
     assert built() == ""
+    assert (folder / "mark").exists()
+    assert built(TEACHER_REQUIREMENTS="") == ""  # one's own build outlives the variable
     assert (folder / "mark").exists()
     own.write_text(own.read_text() + "# another\n")
     assert "9.9 cpu" in built()

@@ -41,6 +41,7 @@ def test_flags_that_may_change_answers_make_another_teacher(tmp_path: Path, flag
 def test_flags_of_parallelism_memory_and_logs_leave_the_teacher_what_it_is() -> None:
     flags = "--tensor-parallel-size 4 -pp 2 --gpu_memory_utilization=0.8 --no-enable-prefix-caching"
     flags += " --max-num-seqs 8 --enforce-eager --uvicorn-log-level error --runner pooling"
+    flags += " --distributed-executor-backend ray --nnodes 2 --mm-encoder-tp-mode data --async-scheduling"
     assert served_name(HUB, flags.split()) == HUB
     assert served_name(HUB, [*flags.split(), "--quantization", "fp8"]) == served_name(
         HUB, ["--quantization=fp8"]

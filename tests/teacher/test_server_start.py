@@ -16,7 +16,7 @@ import pytest
 
 from annotate.errors import RunIncomplete, TeacherRefused
 from annotate.teacher.launch import served_name, vllm_package
-from annotate.teacher.server import free_port, log_tail, start_server
+from annotate.teacher.server import free_port, log_tail, most_seconds, start_server
 from tests.teacher.fake_vllm import make_environment, make_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +119,14 @@ def test_a_server_that_is_never_ready_is_given_up_and_ended(
     ):
         pass
     assert left_over(tmp_path, 0.0) == []
+
+
+def test_a_teacher_may_take_as_long_to_start_as_its_weights_to_read(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert most_seconds(model) == pytest.approx(900, abs=1)
+    monkeypatch.setattr("annotate.teacher.launch.weight_bytes", lambda _: 145e9)  # 72B in bfloat16
+    assert most_seconds(model) == pytest.approx(900 + 2900)
 
 
 def test_a_server_that_dies_under_a_run_is_named_as_the_cause(
