@@ -30,6 +30,7 @@ from annotate.errors import OutputError, RunIncomplete
 from retrieval.__main__ import parser
 from retrieval.commands import quiet
 from retrieval.measured import Measured
+from retrieval.model import within_memory
 from retrieval.study import row_names, run_study
 from retrieval.study_settings import study_of
 
@@ -95,8 +96,9 @@ def train_eval(
 
     quiet()
     try:
-        study = study_of(parser().parse_args(["train-eval", *flags]), say)
-        table = run_study(study, say, _Rows(len(row_names(study))).run)[1]
+        with within_memory():
+            study = study_of(parser().parse_args(["train-eval", *flags]), say)
+            table = run_study(study, say, _Rows(len(row_names(study))).run)[1]
     except OSError as error:  # a folder that may not be read, say, is no fault of Prefect's
         raise OutputError(f"{error}; mend that, then the same command goes on") from error
     tables = TABLES.get()

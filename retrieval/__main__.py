@@ -24,6 +24,7 @@ from retrieval.flags import (
     add_training,
     positive,
 )
+from retrieval.model import within_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser().parse_args(argv)
         refuse_files(arguments)
         quiet()
-        return COMMANDS[arguments.function](arguments)
+        with within_memory():
+            return COMMANDS[arguments.function](arguments)
     except CirError as error:
         print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
@@ -157,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
     search = commands.add_parser(
         "search", allow_abbrev=False, help="find images for a picture and a modification"
     )
-    add_model(search)
+    add_model(search, embeds_many=False)
     search.add_argument("--image", type=usable_path, required=True, help="the reference picture")
     search.add_argument("--text", required=True, help="the modification")
     search.add_argument("--index", type=usable_path, required=True, help="folder that encode wrote")
@@ -189,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export", allow_abbrev=False, help="one plain model folder for transformers and vLLM"
     )
-    add_model(export)
+    add_model(export, embeds_many=False)
     export.add_argument("--out", type=usable_path, required=True, help="folder to write the model into")
     export.add_argument(
         "--results", type=usable_path, help="results.json whose numbers go into the model card"

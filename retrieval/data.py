@@ -109,8 +109,8 @@ def _rows(source: Source, rng: random.Random, hold_out: bool) -> Iterator[dict[s
         for start in range(0, len(groups), WINDOW_GROUPS):
             rows = [
                 row
-                for path, index in groups[start : start + WINDOW_GROUPS]
-                for row in read_group(path, index)
+                for file, index in groups[start : start + WINDOW_GROUPS]
+                for row in read_group(file, index)
                 if not (hold_out and is_held_out(row["reference"]))
             ]
             rng.shuffle(rows)

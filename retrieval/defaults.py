@@ -77,7 +77,9 @@ def find_gold(given: Sequence[Path], outputs: Path, roots: Mapping[Dataset, Path
     found = given or [
         path.parent
         for path in sorted(outputs.glob(f"*-{EVALUATION_SPLIT}/manifest.json"))
-        if (manifest := read_manifest(path.parent)).job in jobs and manifest.status == "complete"
+        if (manifest := read_manifest(path.parent)).job in jobs
+        and manifest.status == "complete"
+        and not manifest.teacher_sees_target
     ]
     chains: dict[str, str] = {}
     for out in found:

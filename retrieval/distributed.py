@@ -63,6 +63,15 @@ def gather(tensor: Tensor) -> tuple[Tensor, int]:
     return torch.cat([stacked[i, :size] for i, size in enumerate(sizes)]), sum(sizes[: rank()])
 
 
+def agree(standing: str) -> bool:
+    """Whether all ranks say the same."""
+    if world_size() == 1:
+        return True
+    everyones = [""] * world_size()
+    dist.all_gather_object(everyones, standing)
+    return len(set(everyones)) == 1
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each gradient by its mean over ranks; a parameter unused on this rank counts as zero there.
 

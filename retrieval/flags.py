@@ -48,11 +48,12 @@ def add_training(parser: argparse.ArgumentParser, out: str, leave_out: Sequence[
     _add_fields(parser, TrainSettings, leave_out)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, embeds_many: bool = True) -> None:
     parser.add_argument("--model", type=usable_path, required=True, help="folder of a trained model")
     parser.add_argument("--base-model", type=usable_path, help="where its base model lies, if it has moved")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda [auto: a GPU where there is one]")
-    parser.add_argument("--batch", type=positive, default=32, help="embedded at a time [32]")
+    if embeds_many:
+        parser.add_argument("--batch", type=positive, default=32, help="embedded at a time [32]")
 
 
 def add_queries(parser: argparse.ArgumentParser, datasets: Sequence[str] = DATASETS) -> None:

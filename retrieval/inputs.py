@@ -7,12 +7,14 @@ same with pictures. Every other family goes through its own processor.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, Idefics3Processor
@@ -76,6 +78,9 @@ class Reader:
             if self.qwen:
                 self.image_processor: Any = AutoImageProcessor.from_pretrained(folder)
                 self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+                self.tokenizer.chat_template = (
+                    _pictures_template(Path(folder)) or self.tokenizer.chat_template
+                )
                 self.templates: Any = self.tokenizer
             else:
                 processors = PROCESSORS.get(self.model_type, AutoProcessor)
@@ -87,7 +92,7 @@ class Reader:
                 f"{folder}: a {self.model_type} needs a package that is not here ({error}); "
                 "install it or take another model"
             ) from error
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{folder}: its tokenizer or image processor cannot be loaded ({error}); check BASE_MODEL"
             ) from error
@@ -97,6 +102,16 @@ class Reader:
             )
         self.image_token_id = int(getattr(config, "image_token_id", None) or config.image_token_index)
         self.image_token = str(self.tokenizer.convert_ids_to_tokens(self.image_token_id))
+        try:
+            places = self._rendered("").count(self.image_token)
+        except (TypeError, TemplateError) as error:
+            raise UsageError(
+                f"{folder}: its chat template takes no turn with a picture ({error}); check BASE_MODEL"
+            ) from error
+        if places != 1:
+            raise UsageError(
+                f"{folder}: its chat template gives one picture {places} places; take another model"
+            )
         added = {"additional_special_tokens": [EMB]}
         self.tokenizer.add_special_tokens(added, replace_extra_special_tokens=False)
         self.emb_id = int(self.tokenizer.convert_tokens_to_ids(EMB))
@@ -121,10 +136,7 @@ class Reader:
 
     def user_turn(self, picture: Image.Image | Spoken, text: str) -> Spoken:
         """The conversation up to where the assistant begins; `picture`, or what `sight` made of it."""
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        rendered = self.templates.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
+        rendered = self._rendered(text)
         if isinstance(picture, Spoken):
             before, _, after = rendered.partition(self.image_token)
             return Spoken((*self._ids(before), *picture.ids, *self._ids(after)), picture.pixels)
@@ -163,6 +175,12 @@ class Reader:
         """The turns alone, padded on the left, to be continued."""
         return self._inputs([list(turn.ids) for turn in turns], turns, left=True)
 
+    def _rendered(self, text: str) -> str:
+        """The turn as the chat template writes it, the picture's place in it."""
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        turn = [{"role": "user", "content": content}]
+        return str(self.templates.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
+
     def _ids(self, rendered: str) -> list[int]:
         """Token ids of what a chat template wrote, its special tokens among them."""
         return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
@@ -178,6 +196,18 @@ class Reader:
         if self.qwen:  # its rotary positions are computed from where the picture's places are
             inputs["mm_token_type_ids"] = (ids == self.image_token_id).int()
         return inputs | {name: _joined([turn.pixels[name] for turn in turns]) for name in turns[0].pixels}
+
+
+def _pictures_template(folder: Path) -> str | None:
+    """The chat template that a processor would read; None where the folder has none but the tokenizer's.
+
+    Qwen2.5-VL keeps it in chat_template.json: its tokenizer's own is a text model's, which takes no picture.
+    """
+    for name in ("chat_template.jinja", "chat_template.json"):
+        if (path := folder / name).is_file():
+            text = path.read_text(encoding="utf-8")
+            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
+    return None
 
 
 def _pixels(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

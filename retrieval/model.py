@@ -8,7 +8,8 @@ vocabulary has to grow. Training all (`full`), low-rank adapters (`lora`) or all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from annotate.errors import UsageError
+from annotate.errors import RunIncomplete, UsageError
 from retrieval.conversation import image_prompt
 from retrieval.gradcache import Embedded
 from retrieval.inputs import Batch, Reader, Spoken
@@ -60,6 +61,18 @@ def choose_device(asked: str = "auto") -> torch.device:
     if asked == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda was asked for, but there is no GPU here; use --device cpu")
     return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """A GPU's memory that does not suffice as one line: raises `RunIncomplete`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RunIncomplete(
+            "the GPU's memory does not suffice; train with a smaller --chunk, --grad-cache and "
+            "--checkpoint-activations, embed with a smaller --batch (`train --plan` counts)"
+        ) from error
 
 
 class CirModel(nn.Module):

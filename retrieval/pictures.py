@@ -18,6 +18,7 @@ from annotate.images import ImageProblem, parse_recipe
 from annotate.images.decoding import decode
 
 KEPT_BYTES = 256 * 1024 * 1024
+LONGEST = 200  # times the other side; Qwen's image processor refuses more
 DEFAULT_RECIPE = "fit448-q90-v1"
 TOLD_EVERY = 10.0  # seconds
 
@@ -48,7 +49,7 @@ class Pictures:
         if path not in self._kept:
             data = _read(path)
             try:
-                image = decode(data, self.side)
+                image = _decoded(data, self.side)
             except ImageProblem as error:
                 raise InputError(f"{path}: {error}; leave its triplets out") from error
             self._keep(path, hashlib.sha256(data).hexdigest(), image)
@@ -84,12 +85,20 @@ def damaged(paths: Mapping[str, Path], what: str, say: Callable[[str], None]) ->
 
 def _problem(path: Path) -> str | None:
     try:
-        decode(_read(path), parse_recipe(DEFAULT_RECIPE).longer_side)
+        _decoded(_read(path), parse_recipe(DEFAULT_RECIPE).longer_side)
     except InputError as error:
         return str(error)
     except ImageProblem as error:
         return f"{path}: {error}"
     return None
+
+
+def _decoded(data: bytes, side: int) -> Image.Image:
+    image = decode(data, side)
+    if max(image.size) > LONGEST * min(image.size):
+        shape = f"{image.width} x {image.height} pixels are too narrow to be shown to a model"
+        raise ImageProblem("image_rejected", shape)
+    return image
 
 
 def _read(path: Path) -> bytes:

@@ -6,10 +6,10 @@ pictures, with chains written by the model where it was trained to write them. N
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,21 @@ class HeldOut:
 
 
 def held_out(source: Source) -> HeldOut:
-    """The held-out rows of a source, the first `QUERIES`, with their images and others up to `GALLERY`.
+    """Up to `QUERIES` of a source's held-out rows, with their images and others up to `GALLERY`, both in an
+    order that nobody chose: rows and names come sorted, by category too.
 
     Raises `InputError` when there are none.
     """
-    read = (row for path, index in row_groups(source) for row in read_group(path, index))
-    rows = list(islice((row for row in read if is_held_out(row["reference"])), QUERIES))
+    read = (row for file, index in row_groups(source) for row in read_group(file, index))
+    all_rows = [row for row in read if is_held_out(row["reference"])]
+    rows = sorted(all_rows, key=lambda row: _scattered(row["triplet_id"]))[:QUERIES]
     if not rows:
         raise InputError(
             f"{source.out}: no row to choose a learning rate on; give more data, or one rate as --rates"
         )
     needed = dict.fromkeys(name for row in rows for name in (row["reference"], row["target"]))
-    names = list(dict.fromkeys([*needed, *sorted(source.images)]))[: max(GALLERY, len(needed))]
+    others = sorted(source.images, key=_scattered)
+    names = list(dict.fromkeys([*needed, *others]))[: max(GALLERY, len(needed))]
     return HeldOut(
         queries=tuple(
             QueryText(source.images[row["reference"]], join_captions(tuple(row["modifications"]), "clip4cir"))
@@ -61,6 +64,10 @@ def held_out(source: Source) -> HeldOut:
         targets=tuple(row["target"] for row in rows),
         images={name: source.images[name] for name in names},
     )
+
+
+def _scattered(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def mean_reciprocal_rank(

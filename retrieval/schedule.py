@@ -14,6 +14,9 @@ Stages = Literal["one", "two"]
 Blank = Literal["none", "image", "text"]
 
 
+_HOW = ("chunk", "grad_cache", "save_every")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
     """Everything that determines a training run besides data and model; the texts are the flags' help."""
@@ -93,6 +96,10 @@ class TrainSettings:
         if len(found) < len(parts) or not all(0 <= value < 2**31 for value in found.values()):
             raise UsageError(f"weights {self.weights!r}: each dataset once, with a number from 0 to {2**31}")
         return found
+
+    def telling(self) -> dict[str, Any]:
+        """The settings that a run's result depends on: not how much is held at a time, nor what is kept."""
+        return {name: value for name, value in self.as_json().items() if name not in _HOW}
 
     def as_json(self) -> dict[str, Any]:
         """All settings by name."""

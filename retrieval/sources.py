@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, BinaryIO, Literal, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -148,51 +148,48 @@ def data_digest(sources: Sequence[Source]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def row_groups(source: Source) -> list[tuple[Path, int]]:
-    """(file, row group) of a source, in file order."""
-    return [
-        (path, index)
-        for path in source.files
-        for index in range(pq.ParquetFile(path).metadata.num_row_groups)
-    ]
+def row_groups(source: Source) -> list[tuple[pq.ParquetFile, int]]:
+    """(open file, row group) of a source, in file order. Raises `InputError` for a file that is no longer the
+    manifest's; one that is put in its place later (`make select`) is not read, since these stay open."""
+    found = []
+    for path in source.files:
+        file = pq.ParquetFile(_open(path, source.manifest.files[str(path.relative_to(source.out))]))
+        found += [(file, index) for index in range(file.metadata.num_row_groups)]
+    return found
 
 
-def read_group(path: Path, index: int) -> list[dict[str, Any]]:
+def read_group(file: pq.ParquetFile, index: int) -> list[dict[str, Any]]:
     """The rows of one row group, training columns only."""
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read_row_group(index, columns=COLUMNS).to_pylist()
+    rows: list[dict[str, Any]] = file.read_row_group(index, columns=COLUMNS).to_pylist()
     return rows
 
 
 def _find(manifest: Manifest, files: Sequence[Path], root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Paths of the rows' images, of which none may be gone, and of the other members of their subsets, as far
-    as they are there; per category since an image may lie in its category's folder."""
-    by_category: dict[str | None, dict[str, str]] = {}
-    members: dict[str | None, dict[str, None]] = {}
+    as they are there: the files that were annotated, so looked for as `annotate run` does."""
+    names: dict[str, str] = {}
+    members: dict[str, None] = {}
     for path in files:
-        for row in read_rows(path, ["triplet_id", "category", "reference", "target", "subset"], COLUMNS):
-            names = by_category.setdefault(row["category"], {})
+        for row in read_rows(path, ["triplet_id", "reference", "target", "subset"], COLUMNS):
             names[row["reference"]] = names[row["target"]] = row["triplet_id"]
-            members.setdefault(row["category"], {}).update(dict.fromkeys(row["subset"]))
+            members.update(dict.fromkeys(row["subset"]))
     if not root.is_dir():
         raise InputError(f"{root}: the images' root is gone; pass where it lies now as --image-root")
-    found, others = dict[str, Path](), dict[str, Path]()
-    for category, names in by_category.items():
-        wanted = [*names, *members[category]]
-        images = find_images(cast(Dataset, manifest.dataset), manifest.split, root, wanted, category)
-        gone = [name for name in images.missing if name in names]
-        if gone:
-            raise InputError(
-                f"{root}: image {gone[0]} of {names[gone[0]]} and {len(gone) - 1} more are gone; "
-                f"put them back or pass --image-root"
-            )
-        found |= {name: path for name, path in images.paths.items() if name in names}
-        others |= {name: path for name, path in images.paths.items() if name not in names}
-    return found, others
+    dataset, wanted = cast(Dataset, manifest.dataset), [*names, *members]
+    images = find_images(dataset, manifest.split, root, wanted, manifest.category)
+    gone = [name for name in images.missing if name in names]
+    if gone:
+        raise InputError(
+            f"{root}: image {gone[0]} of {names[gone[0]]} and {len(gone) - 1} more are gone; "
+            f"put them back or pass --image-root"
+        )
+    own = {name: path for name, path in images.paths.items() if name in names}
+    return own, {name: path for name, path in images.paths.items() if name not in names}
 
 
 def gold_chains(out: Path, jobs: Collection[str]) -> dict[str, str]:
     """The teacher's chain of every annotated row of an OUT folder, by triplet id, as the model would write
-    it.
+    it; not of rows whose writer was shown the target: these say what nobody who asks can know.
 
     `jobs` (`annotate.shards.plan.job_digest`) are the queries that are evaluated: an OUT of others is
     refused, and so is one that is not complete or whose files are not the manifest's.
@@ -205,10 +202,13 @@ def gold_chains(out: Path, jobs: Collection[str]) -> dict[str, str]:
     chains = {
         row["triplet_id"]: row_chain(row)
         for path in _checked(out, chosen)
-        for row in read_rows(path, ["triplet_id", *CHAIN_COLUMNS])
+        for row in read_rows(path, ["triplet_id", "teacher_sees_target", *CHAIN_COLUMNS])
+        if not row["teacher_sees_target"]
     }
     if not chains:
-        raise InputError(f"{out}: no annotated rows; annotate the split that is evaluated")
+        raise InputError(
+            f"{out}: no annotated rows whose writer did not see the target; annotate the evaluated split so"
+        )
     return chains
 
 
@@ -234,17 +234,22 @@ def _complete(manifest: Manifest, out: Path) -> Manifest:
 def _checked(out: Path, chosen: Mapping[str, PublishedFile]) -> tuple[Path, ...]:
     """The paths of an OUT's files in order, each the one that the manifest names, or `InputError`."""
     for name, file in chosen.items():
-        path = out / name
-        try:
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{shorten(str(path), 200)}: is gone, but the manifest names it; run make annotate again"
-            ) from error
-        if digest != file.sha256:
-            raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
+        _open(out / name, file).close()
     return tuple(out / name for name in sorted(chosen))
+
+
+def _open(path: Path, file: PublishedFile) -> BinaryIO:
+    """Open a file that is the one that the manifest names, or `InputError`."""
+    try:
+        handle = path.open("rb")
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{shorten(str(path), 200)}: is gone, but the manifest names it; run make annotate again"
+        ) from error
+    if digest != file.sha256:
+        raise InputError(f"{path}: is not the file that the manifest names; run make annotate again")
+    return handle
 
 
 def row_chain(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ on.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,6 +196,7 @@ def _rate(study: Study, variant: Variant, seen: KeptSights, say: Callable[[str],
 
 def _held_out_rank(study: Study, variant: Variant, folder: Path, seen: KeptSights) -> float:
     """Mean reciprocal rank of a trial's model on the rows that it has not seen."""
+    _make_room()
     model, card = checkpoint.load(folder / "model", study.device, study.base)
     parts = [held_out(open_source(out, study.image_roots, variant.rows)) for out in study.data]
     return mean_reciprocal_rank(
@@ -233,6 +235,7 @@ def _train(
         seed=seed,
     )
     sources = [open_source(out, study.image_roots, variant.rows) for out in study.data]
+    _make_room()
     model = CirModel(study.base, dataclasses.replace(study.model, init_seed=seed), study.device)
     if study.checkpoint_activations:
         model.checkpoint_activations()
@@ -243,6 +246,7 @@ def _train(
 def _measure(
     study: Study, folder: Path, sets: Sets, chain: ChainMode, seen: KeptSights, say: Callable[[str], None]
 ) -> list[Evaluation]:
+    _make_room()
     model, card = checkpoint.load(folder / "model", study.device, study.base)
     asking = Asking(
         chain=chain, recipe=card.recipe, blank=card.blank, gold=study.gold, max_tokens=study.max_tokens
@@ -260,6 +264,7 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
     written = [
         each for each in lines_so_far if (each.row.label, each.row.seed) == (OURS.label, study.seeds[0])
     ]
+    _make_room()
     towers = TwoTower(study.clip, study.device)
     recipe = open_source(study.data[0], study.image_roots).manifest.image_recipe
     lines = []
@@ -281,6 +286,13 @@ def _zero_shot(study: Study, lines_so_far: Sequence[Measured]) -> list[Measured]
             ]
             lines.append(line("conclusion to image (CLIP)", asked, done, ours.row.chain))
     return lines
+
+
+def _make_room() -> None:
+    """Let go of the models before: they hold themselves in circles, which no lack of GPU memory breaks."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _publish_model(trained: Path, folder: Path) -> None:

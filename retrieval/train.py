@@ -34,7 +34,7 @@ from retrieval.saving import only_ours, writing
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
 from retrieval.sights import KeptSights, Sights, sights_of
 from retrieval.sources import Source, data_digest
-from retrieval.training_state import cut_metrics, resume, save_state
+from retrieval.training_state import cut_metrics, resume, save_state, steps_done
 
 METRICS = "metrics.jsonl"
 RUN = "run.json"
@@ -62,7 +62,7 @@ def train(
     """
     identity = {
         "model": dataclasses.asdict(model.settings),
-        "train": settings.as_json(),
+        "train": settings.telling(),
         "data": data_digest(sources),
         "base": checkpoint.base_digest(base),
         "wording": wording_digest(),
@@ -74,7 +74,12 @@ def train(
     chances_of(sources, settings.dataset_weights())  # refused before OUT is claimed
     only_ours(out / "model", checkpoint.CARD)
     _claim(out, identity)
-    if (out / "model" / checkpoint.CARD).is_file():
+    finished = (out / "model" / checkpoint.CARD).is_file()
+    if not distributed.agree(json.dumps([identity, finished, steps_done(out)])):
+        raise OutputError(
+            f"{out}: the processes find other data or another state there; give all of them one shared folder"
+        )
+    if finished:
         say(f"{out / 'model'} is finished already")
         return out / "model"
     if settings.hard_negatives:
@@ -117,6 +122,7 @@ def train(
     if distributed.rank() == 0:
         about = {
             **identity,
+            "train": settings.as_json(),
             "recipe": recipe,
             "last": metrics[-1] if metrics else {},
         }

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from annotate.errors import InputError
 from annotate.files import write_output
 from retrieval import checkpoint, distributed
 from retrieval.model import CirModel
@@ -54,13 +56,16 @@ def resume(
     say: Callable[[str], None],
 ) -> int:
     """Load the last state; the number of steps that it has done."""
-    states = _states(out)
-    if not states:
+    done, folder = _last(out)
+    if folder is None:
         return 0
-    done, folder = states[-1]
     checkpoint.read_card(folder)
     checkpoint.load_into(model, folder)
-    moments = load_file(out / f"{done}-{MOMENTS}")
+    file = out / f"{done}-{MOMENTS}"
+    try:
+        moments = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); remove {folder}, or train again") from error
     for name, parameter in named.items():
         if f"step/{name}" in moments:
             optimiser.state[parameter] = {
@@ -88,7 +93,12 @@ def cut_metrics(path: Path, start: int) -> list[dict[str, Any]]:
     return kept
 
 
-def _states(out: Path) -> list[tuple[int, Path]]:
-    """The steps and folders of the states that are there, the oldest first."""
+def steps_done(out: Path) -> int:
+    """How many steps the last state has done; 0 without one."""
+    return _last(out)[0]
+
+
+def _last(out: Path) -> tuple[int, Path | None]:
+    """Steps and folder of the last state that is there."""
     found = [path for path in out.glob("state-*") if (path / checkpoint.CARD).is_file()]
-    return sorted((int(path.name.removeprefix("state-")), path) for path in found)
+    return max(((int(path.name.removeprefix("state-")), path) for path in found), default=(0, None))

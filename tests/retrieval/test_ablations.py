@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +99,24 @@ def study(world: Path, data: Path, out: Path, rates: tuple[float, ...] = (1e-3,)
 
 def queries(seen: Sequence[Given]) -> list[Given]:
     return [each for each in seen if each.text != image_prompt()]
+
+
+def test_a_study_holds_one_model_at_a_time(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a real base five would not fit on a GPU."""
+    built: list[weakref.ref[CirModel]] = []
+    build = CirModel.__init__
+
+    def counted(model: CirModel, *arguments: Any) -> None:
+        assert not [each for each in built if each() is not None], "an earlier model is still there"
+        built.append(weakref.ref(model))
+        build(model, *arguments)
+
+    monkeypatch.setattr(CirModel, "__init__", counted)
+    data = tiny_world.published(tmp_path / "out", world / "cirr")
+    _trained(study(world, data, tmp_path, (1e-3, 2e-3)), OURS, 0, KeptSights(), lambda line: None)
+    assert len(built) == 2 * 2 + 1 + 1  # two trials and their judges, the run, the measurement
 
 
 @pytest.mark.parametrize("variant", [IMAGE_ONLY, TEXT_ONLY])

@@ -42,6 +42,17 @@ def test_a_folder_of_another_models_settings_is_refused(
         train.train(model, base, sources, SETTINGS, out, say=lambda line: None)
 
 
+@pytest.mark.parametrize("how", [{"chunk": 2}, {"grad_cache": True}, {"save_every": 7}])
+def test_how_much_is_held_at_a_time_is_no_other_run(
+    base: Path, sources: list[Source], out: Path, how: dict[str, Any]
+) -> None:
+    """Whoever ran out of memory goes on with smaller chunks, and what is finished stays so."""
+    model, settings = CirModel(base, MODEL, CPU), dataclasses.replace(SETTINGS, **how)
+    lines: list[str] = []
+    assert train.train(model, base, sources, settings, out, say=lines.append) == out / "model"
+    assert lines == [f"{out / 'model'} is finished already"]
+
+
 def test_a_run_does_not_go_on_with_other_prompts(
     base: Path, sources: list[Source], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

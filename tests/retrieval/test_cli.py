@@ -12,12 +12,25 @@ from safetensors import SafetensorError
 
 from annotate.locks import hold_lock
 from retrieval.__main__ import main, parser
+from retrieval.commands import COMMANDS
 from retrieval.defaults import TINY
 from tests.retrieval import tiny_models, tiny_world
 
 pytestmark = pytest.mark.slow
 EVALUATE = ["evaluate", "--model", "{tmp}", "--dataset", "cirr", "--root", "{world}/cirr"]
 QUICK = ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--device", "cpu"]
+
+
+def test_a_gpu_that_is_too_small_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(arguments: argparse.Namespace) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setitem(COMMANDS, "train", full)
+    assert main(["train"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the GPU's memory does not suffice; train with a smaller --chunk")
 
 
 def test_train_evaluate_encode_and_search_one_after_the_other(

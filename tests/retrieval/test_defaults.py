@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from annotate.errors import UsageError
+from annotate.errors import InputError, UsageError
 from retrieval import defaults
 from retrieval.conversation import chain_part
-from retrieval.defaults import TINY, default_roots, find_gold
+from retrieval.defaults import BASE, TINY, base_of, default_roots, find_gold
 from retrieval.model import ModelSettings
 from retrieval.schedule import TrainSettings
 from retrieval.sources import open_source
@@ -80,6 +80,31 @@ def test_gold_chains_are_found_in_complete_outputs_of_the_very_queries(tmp_path:
     with pytest.raises(UsageError, match="annotates other queries"):
         find_gold([other], outputs, {"cirr": root})
     assert find_gold((), tmp_path, {"cirr": root}) == {}
+
+
+def test_a_chain_that_was_written_in_sight_of_the_target_is_no_gold_chain(tmp_path: Path) -> None:
+    root = tiny_world.cirr(tmp_path / "cirr", "val")
+    tiny_world.cirr(root, "train")
+    out = tmp_path / "outputs" / "a-val"
+    tiny_world.annotated(out, root, "val", rows=5, teacher_sees_target=True)
+    with pytest.raises(InputError, match="no annotated rows whose writer did not see the target"):
+        find_gold((out,), out.parent, {"cirr": root})
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(manifest | {"teacher_sees_target": True}))
+    assert find_gold((), out.parent, {"cirr": root}) == {}
+
+
+def test_the_samples_base_for_photographs_is_warned_of(tmp_path: Path) -> None:
+    root = tiny_world.cirr(tmp_path / "cirr", "train")
+    for source, base, words in (
+        ("user", None, "give --base-model (make: BASE_MODEL=)"),
+        ("user", tmp_path, ""),
+        ("sample", None, ""),
+    ):
+        lines: list[str] = []
+        out = open_source(tiny_world.published(tmp_path / source, root, source=source))
+        assert base_of(base, [out], lines.append) == (base or BASE)
+        assert words in "".join(lines) and bool(lines) == bool(words)
 
 
 def test_every_setting_of_the_tiny_recipe_is_one_of_training_or_model() -> None:

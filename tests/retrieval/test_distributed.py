@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,29 @@ def test_training_on_two_ranks_writes_the_loss_curve_of_one(tmp_path: Path, more
     assert len(one) == len(other) == int(more[1])
     for row, same in zip(one, other, strict=True):
         assert row == pytest.approx(same, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_ranks_that_find_another_state_do_not_train_together(tmp_path: Path) -> None:
+    """Two machines with a folder each, say: gradients of different weights would be averaged."""
+    base = tiny_models.idefics(tmp_path / "base")
+    data = tiny_world.published(tmp_path / "out", tiny_world.cirr(tmp_path / "cirr", "train"))
+    train = f"-m retrieval train --data {data} --base-model {base} --device cpu --steps 1 --batch 4"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])}
+    alone = [sys.executable, *train.split(), "--out", str(tmp_path / "rank0")]
+    assert subprocess.run(alone, env=environment, timeout=300).returncode == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    each = f"{shlex.quote(sys.executable)} {train} --out {tmp_path}/rank$RANK"
+    done = subprocess.run(
+        [*launcher, "--no-python", "bash", "-c", each],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "find other data or another state there; give all of them one shared folder" in done.stderr
+    assert not (tmp_path / "rank1" / "model").exists()
 
 
 def test_without_a_process_group_everything_is_the_one_process_case() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from annotate.errors import InputError
 from retrieval.eval_sets import open_eval_sets
@@ -37,6 +38,18 @@ def test_a_damaged_gallery_image_counts_as_missing_where_missing_ones_are_allowe
     assert len(lacking.gallery) == len(whole.gallery) - 1
     assert len(lacking.triplets) == len(whole.triplets)
     assert len(lacking.expected.gallery or ()) == len(whole.gallery)
+
+
+def test_a_picture_that_no_model_takes_is_found_before_anything_is_trained(tmp_path: Path) -> None:
+    root = tiny_world.cirr(tmp_path, "val")
+    narrow = root / "dev" / "dev-17-0-img0.png"
+    Image.new("RGB", (402, 2)).save(narrow)
+    with pytest.raises(InputError, match=r"dev-17-0-img0\.png: .*402 x 2 pixels are too narrow"):
+        open_eval_sets("cirr", root, Choices(), decode=True)
+    with pytest.raises(InputError, match="402 x 2 pixels are too narrow"):
+        Pictures().load(narrow)
+    Image.new("RGB", (400, 2)).save(narrow)
+    Pictures().load(narrow)
 
 
 def test_a_gallery_image_that_is_gone_stops_it_by_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,30 @@ def test_activations_that_are_not_kept_give_the_same_gradients(
     assert plain.keys() == again.keys() and any(pull.abs().max() > 1e-4 for pull in plain.values())
     for name, pull in plain.items():
         torch.testing.assert_close(again[name], pull, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_qwen_reads_pictures_by_the_template_beside_its_tokenizer_and_takes_it_along(
+    tmp_path: Path,
+) -> None:
+    """Published, its tokenizer has a text model's template, and chat_template.json the one with pictures."""
+    folder = tiny_models.qwen(tmp_path / "qwen")
+    reader = Reader(folder)
+    shown = Image.effect_noise((64, 48), 90).convert("RGB")
+    ids = reader.user_turn(shown, "is red").ids
+    assert ids.count(reader.image_token_id) > 1
+    reader.save(tmp_path / "saved")
+    shutil.copy(folder / "config.json", tmp_path / "saved")
+    assert Reader(tmp_path / "saved").user_turn(shown, "is red").ids == ids
+    (folder / "chat_template.json").unlink()
+    with pytest.raises(UsageError, match=r"its chat template takes no turn with a picture \(can only conc"):
+        Reader(folder)
+
+
+def test_a_template_that_gives_a_picture_no_place_is_refused(tmp_path: Path) -> None:
+    folder = tiny_models.qwen(tmp_path)
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages | length }}"}))
+    with pytest.raises(UsageError, match="its chat template gives one picture 0 places"):
+        Reader(folder)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 0), (2, 3)])

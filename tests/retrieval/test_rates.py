@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from annotate.errors import InputError
-from retrieval import checkpoint
+from retrieval import checkpoint, rates
 from retrieval.data import examples, is_held_out
 from retrieval.model import CirModel, ModelSettings
 from retrieval.rates import choose_rate, held_out, mean_reciprocal_rank, noted
@@ -39,6 +39,19 @@ def test_targets_and_references_of_held_out_rows_are_in_their_gallery(source: So
     asked = held_out(source)
     assert {*asked.targets, *asked.references} <= set(asked.images)
     assert len(asked.queries) == len(asked.targets) == sum(map(is_held_out, asked.references))
+
+
+def test_those_that_judge_are_drawn_from_all_that_is_held_out_and_from_all_pictures(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and names come sorted, FashionIQ's by category: the first of them would be dresses alone."""
+    monkeypatch.setattr(rates, "is_held_out", lambda reference: True)
+    monkeypatch.setattr(rates, "QUERIES", 10)
+    monkeypatch.setattr(rates, "GALLERY", 30)
+    asked = held_out(source)
+    assert len(asked.queries) == 10 and len(asked.images) == 30
+    assert max(int(name.split("-")[1]) for name in asked.references) > 19
+    assert set(asked.images) != set(sorted(source.images)[:30])
 
 
 def test_without_held_out_rows_no_rate_can_be_chosen(tmp_path: Path) -> None:

@@ -89,6 +89,33 @@ def test_images_that_are_gone_or_changed_are_named(tmp_path: Path, root: Path) -
         open_source(out)
 
 
+def test_a_selection_made_during_training_changes_nothing_and_one_made_just_before_is_refused(
+    tmp_path: Path, root: Path
+) -> None:
+    out = tiny_world.published(tmp_path / "out", root, rows=4)
+    source = open_source(out)
+    stream = examples([source], seed=0)
+    seen = {example.triplet_id for example in islice(stream, 2)}
+    other = tiny_world.published(tmp_path / "other", root, rows=12)
+    (other / "train" / "part-00000.parquet").replace(out / "train" / "part-00000.parquet")
+    seen |= {example.triplet_id for example in islice(stream, 40)}
+    assert seen == {f"cirr/train/{number}" for number in range(4)}
+    with pytest.raises(InputError, match="is not the file that the manifest names"):
+        next(examples([source], seed=0))
+
+
+def test_a_garment_of_two_categories_is_the_picture_that_was_annotated(tmp_path: Path, root: Path) -> None:
+    """One ASIN in two category folders: `annotate run` on all categories took the first of them."""
+    for place, seed in (("shirt/B1", 1), ("toptee/B1", 2), ("toptee/B2", 3)):
+        tiny_world.picture(tmp_path / "fiq" / f"{place}.png", seed)
+    each = {"dataset": "fashioniq", "category": "toptee", "reference": "B1", "target": "B2", "subset": ()}
+    for category, folder in ((None, "shirt"), ("toptee", "toptee")):
+        changes = {"dataset": "fashioniq", "root": str(tmp_path / "fiq"), "category": category}
+        out = tiny_world.published(tmp_path / folder, root, rows=1, each=each, **changes)
+        source = open_source(out)
+        assert source.images["B1"] == tmp_path / "fiq" / folder / "B1.png"
+
+
 def test_a_moved_root_is_found_by_image_root(tmp_path: Path, root: Path) -> None:
     out = tiny_world.published(tmp_path / "out", root, root="elsewhere")
     for given in ([str(root)], [f"cirr={root}", "/gone"], [f"cirr={root}", f"fashioniq={tmp_path}"]):

@@ -79,6 +79,12 @@ def test_the_loss_falls_and_the_curve_is_the_same_after_a_kill(
         run(base, sources, tmp_path / "killed")
     monkeypatch.setattr(train, "train_step", real)
     assert not (tmp_path / "killed" / "model").exists()
+    (moments,) = (tmp_path / "killed").glob("4-optimiser.safetensors")
+    whole_moments = moments.read_bytes()
+    moments.write_bytes(whole_moments[:100])
+    with pytest.raises(InputError, match=r"4-optimiser\.safetensors: cannot be read .* or train again"):
+        run(base, sources, tmp_path / "killed")
+    moments.write_bytes(whole_moments)
     assert run(base, sources, tmp_path / "killed") == undisturbed
     weights = [(out / "model" / checkpoint.WEIGHTS).read_bytes() for out in (whole, tmp_path / "killed")]
     assert weights[0] == weights[1]

@@ -31,6 +31,10 @@ QWEN_TEMPLATE = (
     "{% else %}{{ p['text'] }}{% endif %}"
     "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+TEXT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 IDEFICS_TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}:{% for p in m['content'] %}{% if p['type'] == 'image' %}<image>"
     "{% else %}{{ p['text'] }}{% endif %}{% endfor %}<end_of_utterance>{% endfor %}"
@@ -100,6 +104,11 @@ def qwen(folder: Path, seed: int = 0, tied: bool = False) -> Path:
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    # as Qwen2.5-VL is published: pictures in a file of their own, a text model's template in the tokenizer
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": QWEN_TEMPLATE}))
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": TEXT_TEMPLATE}))
     Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=84 * 84).save_pretrained(folder)
     return folder
 

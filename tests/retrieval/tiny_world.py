@@ -124,10 +124,10 @@ def row(index: int, root: Path, **changes: Any) -> Row:
     return Row(**(values | changes))
 
 
-def annotated(out: Path, images: Path, split: str, rows: int) -> Path:
+def annotated(out: Path, images: Path, split: str, rows: int, **each: Any) -> Path:
     """OUT with annotations of `cirr(images, split)`, accepted or not; its train/ stays as it is."""
     prefix = {"train": "train", "val": "dev"}[split]
-    made = [row(index, images) for index in range(rows)]
+    made = [row(index, images, **each) for index in range(rows)]
     if split == "val":  # other images, of which only the name matters here
         made = [
             each.model_copy(
