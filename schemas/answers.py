@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_CLAIMS = 16
 MAX_EDITS = 8
+MAX_CLAIM, MAX_RATIONALE = 120, 400  # letters
 
-Claim = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+Claim = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CLAIM)]
 Value = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 Aspect = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 
@@ -41,7 +42,7 @@ class Edit(Answer):
 class ReasoningAnswer(Answer):
     """What the modification asks of the reference: why, which edits, what stays."""
 
-    rationale: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    rationale: Annotated[str, StringConstraints(min_length=1, max_length=MAX_RATIONALE)]
     edits: Annotated[tuple[Edit, ...], Field(min_length=1, max_length=MAX_EDITS)]
     kept: Annotated[tuple[Aspect, ...], Field(max_length=MAX_CLAIMS)]
 

@@ -46,7 +46,8 @@ class Row(BaseModel):
     form: float | None = Field(description="1 for well-formed text, 1 / (1 + findings) else")
     form_findings: tuple[str, ...] = Field(description="what is wrong with the text's form")
     coherent: float | None = Field(
-        description="least share of edits that fit caption, conclusion and kept aspects, as strings"
+        description="least share of edits that fit caption, conclusion and kept aspects, as strings; a value "
+        "before that the caption has not in its words counts when the reference shows it"
     )
     carried: float | None = Field(
         description="share of the conclusion that is the caption with the edits made, as strings"
@@ -69,8 +70,9 @@ class Row(BaseModel):
         description="least probability over the edits that the target shows what the edit leads to"
     )
     kept_share: float | None = Field(
-        description="share of the conclusion's claims about kept things that the target does not belie; 1 "
-        "without a question where fewer than two are kept"
+        description="share of the conclusion's claims about kept things that the target does not belie "
+        "(where one half of them holds, the other counts one false); 1 without a question where fewer than "
+        "two are kept or p_match is at least .95"
     )
     claim_match: tuple[float, ...] = Field(
         description="a conclusion claim each: its probability on the target by the narrowest question asked, "
@@ -86,7 +88,8 @@ class Row(BaseModel):
         description="least probability over the conclusion's claims that reference and text settle it"
     )
     no_leak: float | None = Field(
-        description="1 - the highest probability of a claim to be unsettled and true of the target"
+        description="1 - the highest probability of a claim or phrase that is rather not settled (p < .5) to "
+        "be unsettled and true of the target; 1 where all are rather settled"
     )
     claim_leak: tuple[float, ...] = Field(description="a conclusion claim each: how probably it leaks")
     skipped_checks: tuple[str, ...] = Field(

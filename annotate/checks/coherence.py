@@ -1,8 +1,9 @@
 """Do caption, edits and conclusion fit together, and are the edits what the text asks for?
 
-Detects, by strings: an edit whose `from` the caption does not state, a conclusion that lacks an edit's `to`
-or still has the claim that the edit overrides, one aspect edited twice, an aspect both kept and edited, a
-claim of the conclusion that another denies ("belt", "without a belt"). By one question in the writer's
+Detects, by strings: a conclusion that lacks an edit's `to` or still has the claim that the edit overrides,
+one thing edited into two, an aspect that the caption names both kept and edited, a claim of the conclusion
+that another denies ("belt", "without a belt"). An edit whose `from` the caption does not state in its words
+("dog", "two dogs") counts when the reference shows it: one question. By one question in the writer's
 conversation: edits that are missing, invented, reversed or of a wrong value (`p_covers`).
 
 Cannot detect: a caption and edits that agree with each other and not with the picture, contradictions that
@@ -16,8 +17,10 @@ rest is this project's.
 
 from __future__ import annotations
 
-from annotate.checks.check import Check, Evidence, Findings
-from annotate.checks.question import covers, edits_text
+from collections.abc import Collection
+
+from annotate.checks.check import HOLDS, Check, Evidence, Findings, all_of
+from annotate.checks.question import covers, edits_text, shows_edit
 from annotate.checks.words import (
     FILLERS,
     NEGATIONS,
@@ -39,34 +42,53 @@ async def coherence(ask: Ask, evidence: Evidence) -> Findings:
     """`coherent`: least share of edits that pass a test; `carried`: how much of the conclusion is the caption
     with the edits made; `p_covers`. Raises whatever `ask` raises."""
     chain = evidence.chain
-    p = await covers(
-        ask,
-        evidence.writer,
-        evidence.reference,
-        chain.caption,
-        evidence.modification,
-        edits_text(chain.reasoning.edits),
-    )
-    return {"coherent": coherent(chain), "carried": carried(chain), "p_covers": p}
+    unstated = tuple(dict.fromkeys(edit for edit in chain.reasoning.edits if not _from_caption(edit, chain)))
+    questions = [
+        covers(
+            ask,
+            evidence.writer,
+            evidence.reference,
+            chain.caption,
+            evidence.modification,
+            edits_text(chain.reasoning.edits),
+        )
+    ]
+    questions += [shows_edit(ask, evidence.writer, evidence.reference, _undone(edit)) for edit in unstated]
+    p, *shown = await all_of(questions)
+    seen = {edit for edit, holds in zip(unstated, shown, strict=True) if holds >= HOLDS}
+    return {"coherent": coherent(chain, seen), "carried": carried(chain), "p_covers": p}
 
 
-def coherent(chain: Chain) -> float:
-    """The least of six shares, each 1 when nothing contradicts; 0 when no edit passes a test."""
+def coherent(chain: Chain, seen: Collection[Edit] = ()) -> float:
+    """The least of six shares, each 1 when nothing contradicts; 0 when no edit passes a test. `seen` are the
+    edits whose `from` the reference shows although no claim of the caption has its words."""
     edits, caption, conclusion = chain.reasoning.edits, chain.caption.claims, chain.conclusion.claims
     said = set(map(even, conclusion))
-    aspects = [even(edit.aspect) for edit in edits]
-    values = {even(edit.aspect): set[str]() for edit in edits}
-    for edit in edits:
-        values[even(edit.aspect)].add(even(edit.to))
+    things = [(even(edit.aspect), even(edit.from_)) for edit in edits]
+    values = {thing: set[str]() for thing in things}
+    for thing, edit in zip(things, edits, strict=True):
+        values[thing].add(even(edit.to))
+    named = frozenset[str]().union(*map(words, caption))
+    kept = {even(aspect) for aspect in chain.reasoning.kept if words(aspect) <= named}
     tests = (
-        [is_absent(edit.from_) or stated_before(edit, caption) for edit in edits],
+        [_from_caption(edit, chain) or edit in seen for edit in edits],
         _stated(chain),
         [not any(even(old) in said for old in overridden(edit, caption)) for edit in edits],
-        [len(values[aspect]) == 1 or aspect == "other" for aspect in aspects],
-        [even(edit.aspect) not in set(map(even, chain.reasoning.kept)) for edit in edits],
+        [len(values[thing]) == 1 or is_absent(edit.from_) for thing, edit in zip(things, edits, strict=True)],
+        [even(edit.aspect) not in kept for edit in edits],
         [not any(denies(other, claim) for other in conclusion) for claim in conclusion],
     )
     return round(min(sum(test) / len(test) for test in tests), 6)
+
+
+def _from_caption(edit: Edit, chain: Chain) -> bool:
+    """Whether the caption states what was before, word for word, or nothing was."""
+    return is_absent(edit.from_) or stated_before(edit, chain.caption.claims)
+
+
+def _undone(edit: Edit) -> Edit:
+    """The edit that leads back: what its question asks of a picture is the value before."""
+    return Edit(aspect=edit.aspect, from_=edit.to, to=edit.from_)
 
 
 def carried(chain: Chain) -> float:

@@ -3,27 +3,37 @@
 Detects: claims said twice, phrases in a loop, meta words ("target image", "second picture", file names), the
 modification given back as an answer, a conclusion that repeats the caption, text in another script than the
 request's or in another language (of seven European ones) than the request's and the prompts', claims that are
-whole paragraphs. Cannot detect: anything that is well written and wrong. Source: the repetition rules of
-Gopher (Rae et al., "Scaling Language Models", 2021, appendix A1.1); the meta words are those that published
-CIR annotations are cleaned of.
+whole paragraphs, texts that end where the schema ends them. Cannot detect: anything that is well written and
+wrong. Source: the repetition rules of Gopher (Rae et al., "Scaling Language Models", 2021, appendix A1.1);
+the meta words are those that published CIR annotations are cleaned of.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from annotate.checks.check import Check, Evidence, Findings
 from annotate.checks.language import language
-from annotate.checks.words import WORD, even
+from annotate.checks.words import WORD, even, words
 from annotate.teacher.request import Ask
+from schemas.answers import MAX_CLAIM, MAX_RATIONALE
 
 META = re.compile(
-    r"\b(target|reference|source|second|first|other|original|query|input|modified|edited)[ -]"
-    r"(image|picture|photo|photograph)s?\b"
-    r"|\b(image|picture|photo) (1|2|one|two)\b|\bin the (image|picture|photo)\b"
+    r"\b(target|reference|source|query|modified|edited)[ -](image|picture|photo|photograph)s?\b"
+    r"|\b(image|picture|photo) (1|2|one|two)\b"
     r"|\b[\w-]+\.(jpe?g|png|webp)\b|\b(modification|edit) (text|request)\b|\bas an ai\b",
     re.IGNORECASE,
 )
+BETWEEN = re.compile(
+    r"\b(second|first|other|another|original|input)[ -](image|picture|photo|photograph)s?\b", re.IGNORECASE
+)
+"""Talk about the two pictures: right in a rationale, which is about them, and wrong in a claim."""
+REQUESTING = words(
+    "change changed make made keep kept add added remove removed replace replaced turn same instead more "
+    "less different another want wants need needs should please"
+)
+"""A text with none of these describes the picture that is looked for, and may be its description's claim."""
 LONGEST_LOOP, LOOP_TIMES = 20, 3
 """Words of a phrase that is said again and again, one right after the other."""
 LONGEST_CLAIM = 25
@@ -44,21 +54,36 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
     chain = evidence.chain
     caption, conclusion = chain.caption.claims, chain.conclusion.claims
     rationale = chain.reasoning.rationale
-    texts = (*caption, rationale, *conclusion)
+    said = " ".join((*caption, rationale, *conclusion))
     asked = even(evidence.modification)
-    long_enough = len(asked.split()) >= ECHO_WORDS
+    # of a text that describes the target one claim may be the text; a whole conclusion adds to it
+    is_request = bool(words(evidence.modification) & REQUESTING) or len(conclusion) == 1
+    may_echo = is_request and len(asked.split()) >= ECHO_WORDS
     facts = {
-        "claim_twice": any(len(set(map(even, claims))) < len(claims) for claims in (caption, conclusion)),
-        "loop": any(map(_loops, texts)),
-        "meta_words": any(META.search(text) for text in texts),
-        "echoes_request": long_enough and any(asked in even(text) for text in (*conclusion, *caption)),
+        "loop": _loops(rationale),
+        "meta_words": bool(META.search(rationale)),
+        "echoes_request": may_echo and any(asked in even(text) for text in (*caption, *conclusion)),
         "echoes_caption": set(map(even, caption)) == set(map(even, conclusion)),
-        "other_script": _script(" ".join(texts)) != _script(evidence.modification),
-        "other_language": language(" ".join(texts)) not in (None, "English", language(evidence.modification)),
-        "long_claim": any(len(claim.split()) > LONGEST_CLAIM for claim in (*caption, *conclusion)),
-        "no_words": any(not any(map(str.isalpha, text)) for text in texts),
+        "other_script": _script(said) != _script(evidence.modification),
+        "other_language": language(said) not in (None, "English", language(evidence.modification)),
+        "cut_short": len(rationale) == MAX_RATIONALE,
+        "no_words": not any(map(str.isalpha, rationale)),
     }
-    return tuple(sorted(name for name, true in facts.items() if true))
+    own = {name for name, true in facts.items() if true}
+    return tuple(sorted(own | claim_findings(caption) | claim_findings(conclusion)))
+
+
+def claim_findings(claims: Sequence[str]) -> set[str]:
+    """Names of what is wrong with a list of claims by itself."""
+    facts = {
+        "claim_twice": len(set(map(even, claims))) < len(claims),
+        "loop": any(map(_loops, claims)),
+        "meta_words": any(META.search(claim) or BETWEEN.search(claim) for claim in claims),
+        "long_claim": any(len(claim.split()) > LONGEST_CLAIM for claim in claims),
+        "cut_short": any(len(claim) == MAX_CLAIM for claim in claims),
+        "no_words": any(not any(map(str.isalpha, claim)) for claim in claims),
+    }
+    return {name for name, true in facts.items() if true}
 
 
 def _loops(text: str) -> bool:

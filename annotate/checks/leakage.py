@@ -4,7 +4,8 @@ the target.
 Detects: claims of the conclusion, and phrases of the rationale, that neither reference nor request settles
 (`p_settled`), and of those the ones that the target bears out (`leak_claims`, `no_leak`): these a student
 can only learn to guess. Claims that follow as strings from caption and edits are not asked about; where the
-writer saw the target its edits may be from there, so only those in the request's own words are not.
+writer saw the target its edits may be from there, so only those in the request's own words are not, and what
+the others lead to is asked about as well.
 Cannot detect: a leak in a claim that happens to be the caption's own, and one that the teacher wrongly
 believes settled. Source: this project's; leakage by a teacher that sees the target is reported for CIR
 annotations, and no published pipeline checks it.
@@ -13,10 +14,11 @@ annotations, and no published pipeline checks it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from annotate.checks.check import HOLDS, Check, Evidence, Findings, all_of
 from annotate.checks.question import follows, shows
-from annotate.checks.words import FILLERS, follows_as_string, words
+from annotate.checks.words import FILLERS, follows_as_string, is_absent, words
 from annotate.teacher.request import Ask
 
 INSTRUCTIONS = words(
@@ -31,7 +33,8 @@ _PHRASE = re.compile(r"[,.;:]| and ")
 
 async def leakage(ask: Ask, evidence: Evidence) -> Findings:
     """`p_settled`: least over the conclusion's asked claims; `no_leak`: 1 - max p(unsettled) p(holds on the
-    target), over the rationale's phrases as well.
+    target) over those that are not settled, over the rationale's phrases as well, and over the edits' values
+    where the writer saw the target.
 
     `claim_leak` is parallel to the conclusion's claims (0 where nothing was asked); `leak_claims` are the
     claims and phrases that leak. Raises whatever `ask` raises.
@@ -40,6 +43,7 @@ async def leakage(ask: Ask, evidence: Evidence) -> Findings:
     request = evidence.modification if evidence.writer.sees_target else None
     asked = [claim for claim in claims if not follows_as_string(claim, evidence.chain, request)]
     phrases = [phrase for phrase in rationale_phrases(evidence) if phrase not in asked]
+    phrases += _values(evidence, asked)
     told = await all_of(_leak(ask, evidence, claim) for claim in (*asked, *phrases))
     found = dict(zip((*asked, *phrases), told, strict=True))
     return {
@@ -60,8 +64,25 @@ def rationale_phrases(evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase for phrase in phrases if words(phrase) - known))
 
 
+def _values(evidence: Evidence, asked: Sequence[str]) -> list[str]:
+    """Of a writer that saw the target: what its edits lead to in words that the request has not, where no
+    claim that is asked about says it."""
+    if not evidence.writer.sees_target:
+        return []
+    return [
+        f"{edit.aspect}: {edit.to}"
+        for edit in evidence.chain.reasoning.edits
+        if not is_absent(edit.to)
+        and words(edit.to) - FILLERS - words(f"{evidence.modification} {edit.aspect} {edit.from_}")
+        and not any(words(edit.to) <= words(claim) for claim in asked)
+    ]
+
+
 def _edit_words(evidence: Evidence) -> list[str]:
-    return [text for edit in evidence.chain.reasoning.edits for text in (edit.aspect, edit.from_, edit.to)]
+    """What the edits say and no target can have told."""
+    edits = evidence.chain.reasoning.edits
+    told = [text for edit in edits for text in (edit.aspect, edit.from_)]
+    return told if evidence.writer.sees_target else [*told, *(edit.to for edit in edits)]
 
 
 async def _leak(ask: Ask, evidence: Evidence, claim: str) -> tuple[float, float]:

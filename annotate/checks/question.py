@@ -24,6 +24,8 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "covers": ("exact", "inexact"),
 }
 """Prompt of a question -> what its letters may mean; the first is the one whose probability is wanted."""
+LEAST_MASS = 0.1
+"""Of both letters together: what was hardly going to be an answer tells nothing."""
 FLOOR = 1e-6
 """Probability of a letter that is not among the reported top log-probabilities."""
 
@@ -67,10 +69,10 @@ def edits_text(edits: Iterable[Edit]) -> str:
 def letter_probability(reply: Reply, letter: str) -> float:
     """p(letter) given that the answer is A or B; a letter that was not reported has probability `FLOOR`.
 
-    Raises `Unanswered("no_answer")` when a reply reports neither letter.
+    Raises `Unanswered("no_answer")` when neither letter was likely.
     """
     reported = {name: math.exp(min(value, 0.0)) for name, value in reply.logprobs if not math.isnan(value)}
-    if not any(reported.get(name, 0.0) > 0.0 for name in LETTERS):
+    if sum(reported.get(name, 0.0) for name in LETTERS) < LEAST_MASS:
         raise Unanswered(
             "no_answer", f"neither A nor B among the likely answers; it said {reply.text[:200]!r}"
         )

@@ -13,7 +13,7 @@ GAP = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bin: its place in SVG units, the rows in it, and whether they lie below the threshold."""
+    """One bin: its place in SVG units, the rows in it, and whether most of them lie below the threshold."""
 
     x: float
     y: float
@@ -41,15 +41,16 @@ class Histogram:
 
 def histogram(name: str, meaning: str, values: Sequence[float], threshold: float | None) -> Histogram:
     """Counts of `values` (each in 0..1) in `BINS` equal bins, the last one closed. `rows_below` is exact."""
-    counts = [0] * BINS
+    counts, below = [0] * BINS, [0] * BINS
     for value in values:
-        counts[min(max(int(value * BINS), 0), BINS - 1)] += 1
+        place = min(max(int(value * BINS), 0), BINS - 1)
+        counts[place] += 1
+        below[place] += threshold is not None and value < threshold
     highest = max(counts)
     step = WIDTH / BINS
     bars = []
     for index, rows in enumerate(counts):
         height = HEIGHT * math.sqrt(rows / highest) if highest else 0.0
-        middle = (index + 0.5) / BINS
         bars.append(
             Bar(
                 x=round(index * step + GAP / 2, 2),
@@ -59,7 +60,7 @@ def histogram(name: str, meaning: str, values: Sequence[float], threshold: float
                 low=index / BINS,
                 high=(index + 1) / BINS,
                 rows=rows,
-                below=threshold is not None and middle < threshold,
+                below=2 * below[index] > rows,
             )
         )
     return Histogram(
@@ -70,5 +71,5 @@ def histogram(name: str, meaning: str, values: Sequence[float], threshold: float
         highest=highest,
         threshold=threshold,
         threshold_x=None if threshold is None else round(threshold * WIDTH, 2),
-        rows_below=sum(value < threshold for value in values) if threshold is not None else 0,
+        rows_below=sum(below),
     )

@@ -7,10 +7,12 @@ is tried often enough passes some day by luck, calibrate on rows that had the sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from annotate.checks import Evidence
+from annotate.checks.form import claim_findings
 from annotate.checks.ladder import Climbed
 from annotate.selection import NOT_MEASURED, REJECTIONS
 from annotate.stages import Unusable, Writer, write_again, write_chain
@@ -21,6 +23,9 @@ from schemas.row import Verdict
 
 AGAIN_TEMPERATURE = 0.7
 """Least temperature of a second chance: the greedy answer has been heard."""
+
+_ROLES = re.compile(r"\b(?:the )?(target|reference)(?: image)?\b", re.IGNORECASE)
+_CALLED = {"target": "what is looked for", "reference": "this picture"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,19 @@ async def second_chances(ask: Ask, first: Judged, judge: Judge, chances: int, gu
 
 
 def complaint(reasons: tuple[str, ...]) -> str:
-    """What failed, in the words of the reason codes, without our scores' names."""
-    return " ".join(REJECTIONS[code].split(" (")[0].rstrip(".") + "." for code in reasons)
+    """What failed, in the words of the reason codes, without our scores' names and without words for the two
+    pictures that the writer is not to use."""
+    told = (REJECTIONS[code].split(" (")[0].rstrip(".") + "." for code in reasons)
+    blind = (_ROLES.sub(lambda found: _CALLED[found[1]], text) for text in told)
+    return " ".join(text[0].upper() + text[1:] for text in blind)
+
+
+def _of_caption(judged: Judged) -> bool:
+    """Whether the caption itself is at fault, so that other edits of it would not mend the row."""
+    malformed = "malformed_text" in judged.reasons and bool(
+        claim_findings(judged.evidence.chain.caption.claims)
+    )
+    return malformed or "caption_ungrounded" in judged.reasons
 
 
 async def _again(ask: Ask, latest: Judged, attempt: int, judge: Judge) -> Judged:
@@ -67,7 +83,7 @@ async def _again(ask: Ask, latest: Judged, attempt: int, judge: Judge) -> Judged
         evidence.modification,
         evidence.chain,
         complaint(latest.reasons),
-        caption_too="caption_ungrounded" in latest.reasons,
+        caption_too=_of_caption(latest),
         target=evidence.target,
     )
     return await judge(replace(evidence, chain=chain))

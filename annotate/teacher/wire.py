@@ -41,7 +41,8 @@ def body(
 ) -> bytes:
     """The HTTP body, serialised once. Images whose digest is in `known` go by uuid alone, the others inline.
 
-    With `uuids` false (servers other than vLLM) every image goes inline and without a uuid.
+    With `uuids` false (servers other than vLLM) every image goes inline and without a uuid, and nothing is
+    said that only vLLM knows.
     """
 
     def image(picture: Picture) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def body(
         "seed": request.sampling.seed,
         "max_tokens": request.sampling.max_tokens,
     }
+    if uuids:  # vLLM takes what a request leaves out from the model's folder: Qwen's punishes copying
+        form |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
     if request.choices:
         form |= {"max_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
     if request.schema_json:

@@ -160,6 +160,20 @@ def test_a_writer_that_sees_the_target_may_have_its_edits_from_there() -> None:
     assert asyncio.run(leakage(oracle.ask, told))["leak_claims"] == () and not oracle.asked
 
 
+def test_what_a_seeing_writer_edits_is_asked_also_where_no_claim_says_it() -> None:
+    teal = evidence(
+        edits=(Edit(aspect="color", from_="red", to="teal"),),
+        conclusion=("plain", "long sleeves", "v neck"),
+        rationale="The color changes from red to teal.",
+    )
+    seen = replace(teal, writer=replace(WRITER, sees_target=True), modification="in a different color")
+    oracle = Oracle(shown={REFERENCE: CAPTION, TARGET: ("color: teal",)}, settled=())
+    found = asyncio.run(leakage(oracle.ask, seen))
+    assert found["leak_claims"] == ("color: teal",) and found["no_leak"] == pytest.approx(0.002, abs=1e-3)
+    assert rationale_phrases(seen) == ("The color changes from red to teal",)
+    assert rationale_phrases(teal) == ()
+
+
 def test_what_a_seeing_writer_edits_is_asked_though_its_words_stand_elsewhere() -> None:
     bare = Edit(aspect="waist", from_="black belt", to="no belt")
     red = Edit(aspect="cube", from_="blue", to="red")

@@ -45,7 +45,12 @@ def test_a_letter_that_is_not_reported_counts_as_next_to_nothing() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [Reply("C", "length"), Reply("A", "length", (("A", -math.inf), ("B", -math.inf))), letters(C=0.9)],
+    [
+        Reply("C", "length"),
+        Reply("A", "length", (("A", -math.inf), ("B", -math.inf))),
+        letters(C=0.9),
+        letters(A=0.04, B=0.05),
+    ],
 )
 def test_a_reply_without_either_letter_is_no_answer(reply: Reply) -> None:
     with pytest.raises(Unanswered) as caught:

@@ -196,6 +196,8 @@ def test_row_without_pictures_says_so(tmp_path: Path, quarantined: Fixture, publ
 
 def test_histogram_counts_every_value_once_and_exactly_below_the_threshold() -> None:
     values = [0.0, 0.04, 0.949, 0.95, 0.9999, 1.0, 1.0]
+    (*_, last) = histogram("form", "", [1.0] * 9 + [0.5], 1.0).bars
+    assert last.rows == 9 and not last.below, "of a threshold of 1 the last bar holds what reaches it"
     chart = histogram("p_match", "", values, 0.95)
     assert sum(bar.rows for bar in chart.bars) == chart.rows == len(values)
     assert len(chart.bars) == BINS

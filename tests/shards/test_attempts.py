@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from annotate.checks.form import META
 from annotate.selection import REJECTIONS
 from annotate.shards.attempts import complaint
 from annotate.teacher.request import Ask, Reply, Request
@@ -97,6 +98,17 @@ def test_a_caption_at_fault_is_written_again_too(tmp_path: Path) -> None:
     assert row.caption == "red ball, sand background"
 
 
+def test_a_caption_whose_form_is_at_fault_is_written_again_too(tmp_path: Path) -> None:
+    def answer(request: Request) -> Reply | None:
+        if request.stage == "caption":
+            return Reply('{"claims":["red ball","sand background","sand background"]}', "stop")
+        return Reply(ANSWERS["caption"], "stop") if request.stage == "caption_again" else None
+
+    row = one_row(tmp_path, scripted(answer), chances=1)
+    assert (row.verdict, row.attempt) == ("accepted", 1)
+    assert row.caption == "red ball, sand background"
+
+
 def test_an_attempt_without_a_usable_answer_is_a_failed_one_and_no_quarantine(tmp_path: Path) -> None:
     def answer(request: Request) -> Reply | None:
         if request.stage.startswith("reasoning_again"):
@@ -131,7 +143,9 @@ def test_a_complaint_names_what_failed_and_none_of_our_scores() -> None:
     for code in REJECTIONS.keys() - {"not_measured"}:  # it is never complained of
         words = complaint((code,))
         assert words.endswith(".") and "threshold" not in words.split("(")[0]
+        assert not META.search(words), "a writer learns no word that the form forbids"
     assert complaint(("edits_mismatch", "target_unlike")).count(".") == 2
+    assert complaint(("edit_not_shown",)) == "What is looked for does not show what an edit asks for."
 
 
 def test_a_writer_that_sees_the_target_sees_it_at_its_second_chance_too(tmp_path: Path) -> None:

@@ -128,3 +128,11 @@ def test_a_vector_is_read_and_anything_else_is_a_bad_reply() -> None:
     for broken in (b'{"data":[]}', b'{"data":[{"embedding":["x"]}]}', b"<html>", b"[]"):
         with pytest.raises(BadReply):
             wire.parse_embedding(broken)
+
+
+def test_a_vllm_takes_nothing_from_the_models_folder() -> None:
+    """A repetition penalty of Qwen's generation_config.json would punish a conclusion for copying."""
+    plain = {"top_k", "min_p", "repetition_penalty"}
+    for uuids in (True, False):
+        form = json.loads(body(question(), lambda _: "d", lambda _: b"", (), uuids))
+        assert plain & form.keys() == (plain if uuids else set())
