@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from annotate.checks.check import all_of
+from annotate.checks.words import words
 from annotate.stages import Writer, caption_turns, prompt_digest, replayed
 from annotate.teacher.request import Ask, Picture, Reply, Request, Sampling, Turn
 from annotate.teacher.retry import Unanswered
@@ -20,10 +21,19 @@ LETTERS = ("A", "B")
 MEANINGS: Mapping[str, tuple[str, str]] = {
     "verify": ("match", "mismatch"),
     "verify_edit": ("match", "mismatch"),
+    "verify_change": ("match", "mismatch"),
     "follows": ("settled", "unsettled"),
     "covers": ("exact", "inexact"),
 }
 """Prompt of a question -> what its letters may mean; the first is the one whose probability is wanted."""
+COMPARATIVES = words(
+    "more less fewer than longer shorter darker lighter brighter tighter looser larger smaller bigger "
+    "higher lower deeper wider narrower thicker thinner heavier fuller slimmer softer simpler fancier "
+    "plainer bolder busier older younger taller closer nearer farther further faster slower cleaner "
+    "dirtier warmer cooler paler richer shinier duller sleeker baggier edgier dressier sexier prettier "
+    "flashier greener bluer redder whiter blacker"
+)
+"""Words of a value that says only how two pictures compare."""
 LEAST_MASS = 0.1
 """Of both letters together: what was hardly going to be an answer tells nothing."""
 FLOOR = 1e-6
@@ -32,12 +42,21 @@ FLOOR = 1e-6
 
 async def shows(ask: Ask, writer: Writer, picture: Picture, statement: str) -> float:
     """p(every part of the statement holds for the picture), asked of the picture alone."""
-    return await _probability(ask, _of_picture(writer, "verify", picture, statement=statement))
+    return await _probability(ask, _of_pictures(writer, "verify", picture, statement=statement))
 
 
 async def shows_edit(ask: Ask, writer: Writer, picture: Picture, edit: Edit) -> float:
     """p(the picture shows what the edit leads to), asked of the picture alone."""
-    return await _probability(ask, _of_picture(writer, "verify_edit", picture, edit=edit_text(edit)))
+    return await _probability(ask, _of_pictures(writer, "verify_edit", picture, edit=edit_text(edit)))
+
+
+async def shows_change(ask: Ask, writer: Writer, reference: Picture, target: Picture, edit: Edit) -> float:
+    """p(the target shows what the edit leads to); compared with the reference where the value after is a
+    comparative ("longer"), of which no picture alone tells whether it is."""
+    if not words(edit.to) & COMPARATIVES:
+        return await shows_edit(ask, writer, target, edit)
+    values = {"edit": edit_text(edit)}
+    return await _probability(ask, _of_pictures(writer, "verify_change", reference, target, **values))
 
 
 async def follows(
@@ -92,9 +111,9 @@ async def _probability(ask: Ask, requests: tuple[Request, Request]) -> float:
     return round(sum(probabilities) / len(probabilities), 6)
 
 
-def _of_picture(writer: Writer, prompt: str, picture: Picture, **values: str) -> tuple[Request, Request]:
+def _of_pictures(writer: Writer, prompt: str, *pictures: Picture, **values: str) -> tuple[Request, Request]:
     opening = (Turn("system", writer.prompts["system"].render()),)
-    return _both_orders(writer, prompt, opening, (picture,), values, ("system", prompt))
+    return _both_orders(writer, prompt, opening, pictures, values, ("system", prompt))
 
 
 def _in_conversation(

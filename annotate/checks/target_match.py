@@ -1,17 +1,17 @@
 """Does the target show what was asked for? The whole conclusion, then each edit, then the kept claims.
 
-Detects: targets that fail an edit (`p_edits`), targets that are another thing altogether (`kept_share`).
-`p_match` alone cannot tell a wrong target from one that differs in something the text does not mention, which
-is no error of the row. Cannot detect: a conclusion so vague that it is true of any picture (see
-`hard_negatives`), and details leaked from the target when the writer has seen it (see `leakage`). A verifier
-that is the same model as the writer shares its blind spots. Source: p(yes) as a filter as in ReCALL;
-per-claim questions as in FActScore (Min et al., EMNLP 2023).
+Detects: targets that fail an edit (`p_edits`; a comparative is asked of both pictures), targets that are
+another thing altogether (`kept_share`). `p_match` alone cannot tell a wrong target from one that differs in
+something the text does not mention, which is no error of the row. Cannot detect: a conclusion so vague that
+it is true of any picture (see `hard_negatives`), and details leaked from the target when the writer has
+seen it (see `leakage`). A verifier that is the same model as the writer shares its blind spots. Source:
+p(yes) as a filter as in ReCALL; per-claim questions as in FActScore (Min et al., EMNLP 2023).
 """
 
 from __future__ import annotations
 
 from annotate.checks.check import HOLDS, SURE, Check, Evidence, Findings, all_of
-from annotate.checks.question import shows, shows_edit
+from annotate.checks.question import shows, shows_change
 from annotate.checks.words import kept_claims
 from annotate.teacher.request import Ask
 
@@ -26,7 +26,8 @@ async def target_match(ask: Ask, evidence: Evidence) -> Findings:
     claims = evidence.chain.conclusion.claims
     writer, target = evidence.writer, evidence.target
     asked = [shows(ask, writer, target, ", ".join(claims))]
-    asked += [shows_edit(ask, writer, target, edit) for edit in evidence.chain.reasoning.edits]
+    reference = evidence.reference
+    asked += [shows_change(ask, writer, reference, target, edit) for edit in evidence.chain.reasoning.edits]
     whole, *edits = await all_of(asked)
     match = [whole] * len(claims)
     kept = kept_claims(evidence.chain)

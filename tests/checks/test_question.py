@@ -8,12 +8,21 @@ from dataclasses import replace
 
 import pytest
 
-from annotate.checks.question import MEANINGS, covers, edit_text, edits_text, follows, shows, shows_edit
+from annotate.checks.question import (
+    MEANINGS,
+    covers,
+    edit_text,
+    edits_text,
+    follows,
+    shows,
+    shows_change,
+    shows_edit,
+)
 from annotate.prompts import load_prompts
 from annotate.stages import caption_turns
 from annotate.teacher.request import Reply, Request, Sampling
 from annotate.teacher.retry import Unanswered
-from schemas.answers import CaptionAnswer
+from schemas.answers import CaptionAnswer, Edit
 from tests.checks.oracle import REFERENCE, SLEEVES, TARGET, WRITER, Oracle, letters
 
 
@@ -88,6 +97,24 @@ def test_questions_about_a_picture_see_that_picture_alone_and_want_one_greedy_to
         assert (request.sampling.max_tokens, request.sampling.temperature) == (1, 0.0)
         assert request.choices == ("A", "B") and request.schema_json == ""
     assert "<request>sleeves: long sleeves to sleeveless</request>" in oracle.asked[-1].turns[-1].text
+
+
+@pytest.mark.parametrize("to", ["longer", "much darker than before", "more colorful"])
+def test_whether_a_comparative_is_shown_is_asked_of_both_pictures(to: str) -> None:
+    asked: list[Request] = []
+
+    async def ask(request: Request) -> Reply:
+        asked.append(request)
+        return letters(A=0.5, B=0.5)
+
+    edit = Edit(aspect="length", from_="knee length", to=to)
+    asyncio.run(shows_change(ask, WRITER, REFERENCE, TARGET, edit))
+    assert [request.stage for request in asked] == ["verify_change"] * 2
+    for request in asked:
+        assert request.turns[-1].pictures == (REFERENCE, TARGET)
+        assert f"<request>length: knee length to {to}</request>" in request.turns[-1].text
+    asyncio.run(shows_change(ask, WRITER, REFERENCE, TARGET, SLEEVES))
+    assert [request.turns[-1].pictures for request in asked[2:]] == [(TARGET,)] * 2
 
 
 def test_questions_about_the_text_extend_the_caption_turn_and_never_show_the_target() -> None:
