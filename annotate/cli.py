@@ -115,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(function=_serve_teacher)
 
     journal = commands.add_parser(
-        "journal", help="what the teacher has answered: stats, verify, compact, export"
+        "journal", help="what the teacher has answered: stats, verify, compact, export, forget"
     )
-    journal.add_argument("action", choices=("stats", "verify", "compact", "export"))
+    journal.add_argument("action", choices=("stats", "verify", "compact", "export", "forget"))
     journal.add_argument("--out", required=True, type=usable_path, help="folder of the run")
     journal.set_defaults(function=_journal)
     return top

@@ -25,7 +25,7 @@ from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Shard, claim_out, refuse_others
 from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
-from annotate.shards.run import ShardResult, Tools, run_shard
+from annotate.shards.run import AT_ONCE, ShardResult, Tools, run_shard
 from annotate.shards.writing import writing_of
 from annotate.stages import Writer
 from annotate.stopping import Drain, Signals
@@ -72,6 +72,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             encoder=await asyncio.to_thread(encoder_model, settings, api_key),
             chances=settings.chances,
             guided=settings.guided,
+            at_once=max(AT_ONCE, settings.concurrency // SHARDS_AT_ONCE),
         )
         finished: list[ShardResult] = []
 

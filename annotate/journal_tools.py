@@ -1,6 +1,6 @@
-"""`journal stats | verify | export | compact`: looking at a journal from outside a run.
+"""`journal stats | verify | export | compact | forget`: looking at a journal from outside a run.
 
-The four functions of these names return what a person reads; the typed ones behind them are for programs.
+The five functions of these names return what a person reads; the typed ones behind them are for programs.
 """
 
 from __future__ import annotations
@@ -8,20 +8,31 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from annotate.answers import Fault, read_answer
+from annotate.checks.question import LETTERS, MEANINGS, letter_probability
 from annotate.errors import OutputError
 from annotate.files import atomic_path
 from annotate.journal import FILE_NAME
-from annotate.journal_file import COLUMNS, LATEST, Stored, connect, row_problem
+from annotate.journal_file import COLUMNS, LATEST, Stored, connect, reply_of, row_problem
 from annotate.locks import hold_lock
+from annotate.stages import stage_schema
+from annotate.teacher.retry import Unanswered
 from annotate.text import parse_json, plain
+from schemas.answers import Answer, CaptionAnswer, ConclusionAnswer, ReasoningAnswer
 
 _FILE = "the file is damaged"
+_OF_STAGE: Mapping[str, type[Answer]] = {
+    "caption": CaptionAnswer,
+    "reasoning": ReasoningAnswer,
+    "conclusion": ConclusionAnswer,
+}
+_ANSWERS = "SELECT id, digest, stage, reply, checksum FROM answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,43 @@ def compact(folder: Path) -> str:
     """Rewrite without gaps; says what it saved."""
     before, after = rewrite(folder)
     return f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+
+
+def forget(folder: Path) -> str:
+    """Drop answers that no stage can use, and repairs, whose question hangs on such an answer: a mended
+    teacher is asked again. Takes OUT's lock. Raises `OutputError`."""
+    if not (folder / FILE_NAME).is_file():
+        raise _none(folder)
+    with hold_lock(folder / "lock"):
+        try:
+            with closing(connect(folder / FILE_NAME)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                useless = [
+                    (row_id,)
+                    for row_id, key, stage, reply, checksum in connection.execute(_ANSWERS)
+                    if _is_useless(key, stage, reply, checksum)
+                ]
+                connection.executemany("DELETE FROM answers WHERE id = ?", useless)
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            path = folder / FILE_NAME
+            raise OutputError(f"{path}: cannot forget ({error}); the journal is as it was") from error
+    return f"{len(useless)} unusable answers and repairs dropped; the same command asks again"
+
+
+def _is_useless(key: bytes, stage: str, reply: str, checksum: int) -> bool:
+    """Of a one-letter answer: neither letter was likely. Of a stage's: cut off, or not the form of any."""
+    asked = stage.removesuffix("_again")
+    if asked.endswith("_repair"):
+        return True
+    try:
+        answer = reply_of(key, reply, checksum)
+        if asked in MEANINGS:
+            letter_probability(answer, LETTERS[0])
+    except (ValueError, Unanswered):  # damaged ones, too
+        return True
+    model = _OF_STAGE.get(asked)
+    return model is not None and isinstance(read_answer(answer, model, stage_schema(model, ())), Fault)
 
 
 def read_stats(folder: Path) -> JournalStats:

@@ -99,7 +99,8 @@ class Teller:
             raise RunIncomplete(
                 f"the teacher answers wrongly: {wrong.total()} of the last {len(self._last)} triplets were "
                 f"quarantined, most as {worst} (last: {(row.detail or '')[:200]}); "
-                "look at the teacher, then run the same command again"
+                "look at the teacher; `python -m annotate journal forget --out OUT` drops what it said so, "
+                "then run the same command again"
             )
 
 

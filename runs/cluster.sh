@@ -2,7 +2,7 @@
 # A 72B teacher that runs elsewhere (vLLM on a node with several GPUs), this machine being only the client.
 # On the GPU node, with vLLM installed:
 #   vllm serve Qwen/Qwen2.5-VL-72B-Instruct --tensor-parallel-size 8 --max-model-len 8192 \
-#     --limit-mm-per-prompt '{"image":2}' --mm-processor-cache-gb 4 --enable-prompt-tokens-details \
+#     --limit-mm-per-prompt '{"image":2}' --mm-processor-cache-gb 4 --enable-prompt-tokens-details --generation-config vllm \
 #     --structured-outputs-config '{"backend":"xgrammar","disable_any_whitespace":true}'
 # This machine's outputs/ must lie on a local disk (docs/journal.md); give OUT= where the checkout is on NFS or Lustre.
 # TEACHER_URL= names it; a key, if it wants one, comes from TEACHER_API_KEY in the environment.

@@ -113,8 +113,9 @@ class ImageStore:
         try:
             encoded = encode(decode(data, self.recipe.longer_side), self.recipe.quality)
         except ImageProblem as error:
-            outcome = {"code": error.code, "detail": error.detail, "pillow": PIL.__version__}
-            _write(problem, json.dumps(outcome, sort_keys=True))
+            if not isinstance(error.__cause__, MemoryError):  # which says nothing about the picture
+                outcome = {"code": error.code, "detail": error.detail, "pillow": PIL.__version__}
+                _write(problem, json.dumps(outcome, sort_keys=True))
             raise
         _write(self._place(picture, ".jpg"), encoded)
 

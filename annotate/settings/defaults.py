@@ -93,6 +93,16 @@ def _teacher(found: dict[str, Resolved], given: Mapping[str, Resolved]) -> None:
         raise UsageError(
             "PORT is for the server that we start, but TEACHER_URL names one that runs; leave one out"
         )
+    if started is None and not model and found["teacher_flags"].source != "default":
+        raise UsageError(
+            "TEACHER_FLAGS are for the server that we start, but TEACHER_URL names one that runs; "
+            "leave one out"
+        )
+    if started is not None and not url and "teacher_model" in given:
+        raise UsageError(
+            "TEACHER_MODEL is for a server that runs already (TEACHER_URL), and the one that we start "
+            "serves TEACHER; leave it out"
+        )
 
 
 def _derive(found: dict[str, Resolved], name: str, value: Value, because: str) -> None:

@@ -239,7 +239,9 @@ def words(given: Given) -> tuple[str, ...]:
         found = tuple(shlex.split(given.text))
     except ValueError as error:
         raise UsageError(f"{given.named} is no command line ({error}); mend its quotes") from error
-    if any(word in _OURS or word.split("=")[0] in _OURS for word in found):
+    # vLLM takes underscores and beginnings of a flag as well
+    names = (word.partition("=")[0].replace("_", "-") for word in found if word.startswith("--"))
+    if any(flag.startswith(name) for name in names for flag in _OURS if len(name) > len("--")):
         raise UsageError(
             f"{given.named} may not hold {', '.join(sorted(_OURS))}: they are set here;"
             " TEACHER and PORT name them"

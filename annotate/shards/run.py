@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from annotate.checks import CHECKS, DEFAULT_CHECKS, Check, Evidence
 from annotate.checks.ladder import Costs, climb
 from annotate.datasets import join_captions
-from annotate.errors import OutputError
+from annotate.errors import OutputError, RunIncomplete
 from annotate.images import ImageProblem
 from annotate.prompts import prompt_version
 from annotate.selection import DEFAULT_THRESHOLDS, is_rejected, verdict
@@ -42,6 +42,11 @@ class Images(Protocol):
         """Decode, resize and encode once. Raises `ImageProblem`."""
 
 
+AT_ONCE = 96
+GONE_LEAST, GONE_SHARE = 20, 0.01
+"""More images than both that were found and then cannot be read end a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """Everything a shard is annotated with. `paths` are the found images by name; `rows` is the folder of row
@@ -52,7 +57,8 @@ class Tools:
     no further checks; `costs` counts what they ask.
 
     `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
-    flight, so that rows are finished before many others are begun and the server's prefix cache holds.
+    flight, so that rows are finished before many others are begun and the server's prefix cache holds. `gone`
+    are images of `paths` that could not be read when their turn came.
     """
 
     ask: Ask
@@ -71,7 +77,8 @@ class Tools:
     chances: int = 0
     guided: bool = False
     costs: Costs = field(default_factory=Costs)
-    at_once: int = 96
+    at_once: int = AT_ONCE
+    gone: set[str] = field(default_factory=set)
     progress: Callable[[Row], None] = lambda row: None
 
 
@@ -152,13 +159,27 @@ def modification_of(triplet: Triplet, mode: CaptionMode) -> str:
 
 
 async def look(name: str | None, role: str, tools: Tools) -> Picture:
-    """The stored picture of an image by name, off the event loop. Raises `ImageProblem` (docs/reasons.md)."""
+    """The stored picture of an image by name, off the event loop.
+
+    Raises `ImageProblem` (docs/reasons.md), and `RunIncomplete` when many images that were found at the start
+    are gone: then it is ROOT that went away.
+    """
     if name is None:
         raise ImageProblem("missing_image", f"the record names no {role} image")
     path = tools.paths.get(name)
     if path is None:
         raise ImageProblem("missing_image", f"{role} image {name} is not in the image folder")
-    return await asyncio.to_thread(tools.images.store, path)
+    try:
+        return await asyncio.to_thread(tools.images.store, path)
+    except ImageProblem as problem:
+        if problem.code == "missing_image":
+            tools.gone.add(name)
+            if len(tools.gone) > max(GONE_LEAST, GONE_SHARE * len(tools.paths)):
+                raise RunIncomplete(
+                    f"{len(tools.gone)} images that were there when the run began cannot be read any more "
+                    f"(last: {problem.detail}); mend ROOT and run the same command again"
+                ) from problem
+        raise
 
 
 async def judge(evidence: Evidence, tools: Tools) -> Judged:

@@ -30,6 +30,9 @@ from schemas.answers import CaptionAnswer, response_schema
 
 LETTERS = ("A", "B")
 TOP_LOGPROBS = 20
+# As the run's client says them, in words of its own: the canary shares no code with it.
+STANDARD = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+VLLMS_OWN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 WAIT_SECONDS = 300.0  # the first constrained answer compiles its grammar, a cold server its kernels
 PAUSES = (0.5, 2.0)  # seconds before a question is asked again after a fault that may pass
 CLEARLY_DIFFERENT = 1e-3  # in log-probability; a picture that is not looked at gives 0 up to rounding
@@ -234,7 +237,10 @@ class _Canary:
         ]
         answer: Awaitable[ChatCompletion]
         create: Callable[..., Awaitable[ChatCompletion]] = self.client.chat.completions.create
-        answer = create(model=self.model, messages=messages, temperature=0.0, top_p=1.0, seed=0, **form)
+        said = STANDARD | (VLLMS_OWN if self.uuid_supported else {})
+        answer = create(
+            model=self.model, messages=messages, temperature=0.0, top_p=1.0, seed=0, extra_body=said, **form
+        )
         try:
             completed = await answer
         except openai.BadRequestError:

@@ -59,6 +59,7 @@ class _Budget:
 
     failures: int = 0
     refused_since: float | None = None
+    failed_at: Server | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class _Course:
 
     server: Server | None = None
     since: float | None = None
+    one_token: bool = False
 
 
 class TeacherClient:
@@ -107,7 +109,8 @@ class TeacherClient:
         self._digests: OrderedDict[Picture, str] = OrderedDict()
         self._outcomes: deque[bool] = deque(maxlen=patience.window)
         self._last_answer = time.monotonic()
-        self._durations = Durations()
+        # a letter says nothing about how long a written answer takes
+        self._durations = {one_token: Durations() for one_token in (False, True)}
         self._hedge_look = min(1.0, patience.hedge_after)
         self._pacing: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -194,9 +197,10 @@ class TeacherClient:
         if pool is None:
             raise RuntimeError("use the client as `async with TeacherClient(…)`")
         pictures = [picture for turn in request.turns for picture in turn.pictures]
-        server = await pool.acquire(pictures[0].source_digest if pictures else "", avoid)
+        affinity = pictures[0].source_digest if pictures else ""
+        server = await pool.acquire(affinity, budget.failed_at or avoid)
         began = time.monotonic()
-        course.server, course.since = server, began
+        course.server, course.since, course.one_token = server, began, bool(request.choices)
         try:
             for inline in (False, True):
                 known = () if inline else server.images
@@ -213,7 +217,7 @@ class TeacherClient:
                     self._handle(decision, server, budget)
                 pool.reached(server)
                 server.speed_up()
-                self._durations.add(time.monotonic() - began)
+                self._durations[bool(request.choices)].add(time.monotonic() - began)
                 for picture in pictures if self._uuids else ():
                     server.remember(self._digest_of(picture))
                 return reply
@@ -239,6 +243,8 @@ class TeacherClient:
             raise _Again(decision)
         if decision.kind == "retry":
             self.stats.retries += 1
+            budget.failed_at = server
+            server.failed(time.monotonic(), self._patience.down_after)
             if decision.unreachable:
                 self._pool.not_reached(server, decision.words)
             budget.failures += decision.counted
@@ -276,7 +282,8 @@ class TeacherClient:
         """Whether a request is to be asked once more: it takes too long, and there is little else to do."""
         if course.since is None or self._pool is None or not self._pool.idle:
             return False
-        return time.monotonic() - course.since > self._durations.too_long(self._patience.hedge_after)
+        usual = self._durations[course.one_token]
+        return time.monotonic() - course.since > usual.too_long(self._patience.hedge_after)
 
     def _digest_of(self, picture: Picture) -> str:
         digest = self._digests.get(picture)

@@ -178,6 +178,7 @@ def command(
         *("--max-model-len", str(_context(folder))),
         *("--limit-mm-per-prompt", json.dumps({"image": MAX_IMAGES}, separators=(",", ":"))),
         *("--structured-outputs-config", _STRUCTURED),
+        *("--generation-config", "vllm"),  # not the folder's: Qwen's punishes copying
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
     ]

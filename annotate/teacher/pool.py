@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from annotate.errors import RunIncomplete, UsageError
 
 IMAGES_REMEMBERED = 50_000
+LONGEST_DOUBT = 30.0  # seconds
 SLACK = 4
 """How many more requests than the least loaded server the preferred one may have."""
 
@@ -57,6 +58,8 @@ class Server:
     in_flight: int = 0
     up: bool = True
     unreachable: int = 0
+    failures: int = 0
+    doubted_until: float = 0.0
     reported_model: str = ""
     slowed_at: float = 0.0
     images: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -82,8 +85,16 @@ class Server:
             self.slowed_at = now
             self.limit = max(1.0, self.limit * 0.66)
 
+    def failed(self, now: float, many: int) -> None:
+        """No usable answer; from `many` in a row on others are preferred for a while, each time longer: one
+        that fails at once is always the least loaded."""
+        self.failures += 1
+        if self.failures >= many:
+            self.doubted_until = now + min(2.0 ** (self.failures - many), LONGEST_DOUBT)
+
     def speed_up(self) -> None:
         """An answer: a little more, so that about `limit` answers allow one request more at a time."""
+        self.failures = 0
         self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
 
 
@@ -106,7 +117,7 @@ class Pool:
         self._patience = patience
         self._probe = probe
         self._say = say
-        self._waiting: deque[tuple[str, asyncio.Future[Server]]] = deque()
+        self._waiting: deque[tuple[str, Server | None, asyncio.Future[Server]]] = deque()
         self._probing: set[asyncio.Task[None]] = set()
         self._failure: RunIncomplete | None = None
         self._none_since: float | None = None
@@ -132,7 +143,7 @@ class Pool:
             server.in_flight += 1
             return server
         future: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-        self._waiting.append((affinity, future))
+        self._waiting.append((affinity, avoid, future))
         try:
             return await future
         except asyncio.CancelledError:
@@ -169,7 +180,7 @@ class Pool:
         """End the run: all who wait and all who come get `failure`."""
         self._failure = self._failure or failure
         while self._waiting:
-            _, future = self._waiting.popleft()
+            *_, future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(RunIncomplete(str(self._failure)))
 
@@ -195,16 +206,17 @@ class Pool:
             pause = min(pause * 2, self._patience.probe_longest)
         server.images.clear()
         server.up, server.unreachable, self._none_since = True, 0, None
+        server.doubted_until = 0.0  # until its next failure: a gateway may be well and its server not
         self._say(f"teacher {server.url} is back after {time.monotonic() - start:.0f} s; the run goes on")
         self._hand_out()
 
     def _hand_out(self) -> None:
         while self._waiting:
-            affinity, future = self._waiting[0]
+            affinity, avoid, future = self._waiting[0]
             if future.done():
                 self._waiting.popleft()
                 continue
-            server = self._pick(affinity, None)
+            server = self._pick(affinity, avoid)
             if server is None:
                 return
             self._waiting.popleft()
@@ -214,11 +226,11 @@ class Pool:
     def _pick(self, affinity: str, avoid: Server | None) -> Server | None:
         if self.in_flight >= self.concurrency:
             return None
-        able = [server for server in self.servers if server.has_room and server is not avoid]
-        if not able:
-            able = [server for server in self.servers if server.has_room]
-        if not able:
+        room = [server for server in self.servers if server.has_room]
+        if not room:
             return None
+        now = time.monotonic()
+        able = [server for server in room if server is not avoid and server.doubted_until <= now] or room
         least = min(able, key=lambda server: server.in_flight)
         if len(able) == 1 or not affinity:
             return least

@@ -14,6 +14,9 @@ from annotate.teacher.retry import BadReply
 from annotate.text import parse_json, plain
 
 TOP_LOGPROBS = 20
+# vLLM takes what a request leaves out from the model's folder: Qwen's generation settings punish copying.
+PLAIN = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+PLAIN_VLLM = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 _LEAST = -9999.0  # what vLLM gives for an impossible token; exp of it is 0
 
 
@@ -76,8 +79,7 @@ def body(
         "seed": request.sampling.seed,
         "max_tokens": request.sampling.max_tokens,
     }
-    if uuids:  # vLLM takes what a request leaves out from the model's folder: Qwen's punishes copying
-        form |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    form |= PLAIN | (PLAIN_VLLM if uuids else {})
     if request.choices:
         form |= {"max_tokens": 1, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
     if request.schema_json:

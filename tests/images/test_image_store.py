@@ -177,6 +177,18 @@ def test_a_damaged_note_of_a_failure_is_ignored(store: ImageStore, tmp_path: Pat
         assert problem(store, path).code == "undecodable_image"
 
 
+def test_a_moment_without_memory_is_not_remembered(
+    store: ImageStore, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("annotate.images.decoding._shrunk", full)
+        assert problem(store, photo).code == "undecodable_image"
+    assert store.store(photo)
+
+
 def test_a_missing_file_is_not_remembered(store: ImageStore, tmp_path: Path, photo: Path) -> None:
     path = tmp_path / "later.png"
     assert problem(store, path).code == "missing_image"

@@ -235,6 +235,28 @@ def test_stats_export_and_compact_agree(tmp_path: Path) -> None:
     assert journal_tools.verify(folder) == "79 answers, none damaged"
 
 
+def test_a_mended_teacher_is_asked_again_after_forget(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    good = replace(REPLY, text='{"claims":["red dress"]}', finish_reason="stop")
+    stored = {
+        question("good"): good,
+        question("cut"): replace(good, finish_reason="length"),
+        question("prose"): replace(good, text="A red dress."),
+        replace(question("repair"), stage="caption_repair"): good,
+        verdict("sure"): replace(REPLY, logprobs=(("A", -0.1), ("B", -3.0))),
+        verdict("neither"): replace(REPLY, logprobs=(("A", -9.0), ("B", -9.0))),
+    }
+    with Journal(folder) as journal:
+        for request, reply in stored.items():
+            asyncio.run(journal.put(request, reply))
+    with hold_lock(folder / "lock"), pytest.raises(OutputError, match="in use"):
+        journal_tools.forget(folder)
+    assert journal_tools.forget(folder).startswith("4 unusable answers and repairs dropped")
+    with Journal(folder) as journal:
+        kept = [request for request in stored if journal.get(request.digest()) is not None]
+    assert kept == [question("good"), verdict("sure")]
+
+
 def test_a_journal_in_use_is_not_compacted_but_can_be_looked_at(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "lock"), Journal(tmp_path) as journal:
         put_all(journal, [question()])

@@ -141,6 +141,9 @@ def test_out_of_own_data_is_kept_apart_from_the_sample(tmp_path: Path) -> None:
         ("TEACHER_FLAGS", "--a 'b", "is no command line"),
         ("TEACHER_FLAGS", "--host 0.0.0.0", "they are set here"),
         ("TEACHER_FLAGS", "--trust-remote-code", "they are set here"),
+        ("TEACHER_FLAGS", "--trust_remote_code", "they are set here"),
+        ("TEACHER_FLAGS", "--served_model_name=x", "they are set here"),
+        ("TEACHER_FLAGS", "--trust", "they are set here"),
     ],
 )
 def test_wrong_value_is_refused_with_its_cure(
@@ -348,3 +351,17 @@ def test_flags_of_the_teacher_are_told_to_change_answers_and_are_not_published(t
     configuration = command(tmp_path, "--teacher-flags", "--chat-template /home/me/own.jinja")
     assert BY_NAME["teacher_flags"].changes == "answers"
     assert "TEACHER_FLAGS" not in published_settings(configuration)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"teacher_url": "http://h:8000/v1", "teacher_flags": "--quantization fp8"}, "TEACHER_FLAGS are for"),
+        ({"teacher": "Qwen/Qwen2.5-VL-7B-Instruct", "teacher_model": "other"}, "TEACHER_MODEL is for"),
+    ],
+)
+def test_a_setting_that_would_be_without_effect_is_refused(
+    tmp_path: Path, given: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(given, {}, tmp_path)

@@ -84,6 +84,15 @@ OUTCOMES: dict[str, tuple[Ask, Triplet, Callable[[Tools], None]]] = {
 }
 
 
+def test_a_root_that_goes_away_ends_the_run_and_quarantines_no_more(tmp_path: Path) -> None:
+    records = [triplet(number) for number in range(40)]
+    tools = make_tools(tmp_path, scripted(), records)
+    for path in tools.paths.values():
+        path.unlink()
+    with pytest.raises(RunIncomplete, match=r"^21 images that were there .* mend ROOT and run the same"):
+        annotate(tools, records)
+
+
 @pytest.mark.parametrize("code", QUARANTINES)
 def test_each_quarantine_code_has_a_way_to_occur_and_says_why(tmp_path: Path, code: str) -> None:
     ask, record, spoil = OUTCOMES[code]

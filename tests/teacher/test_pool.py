@@ -122,6 +122,25 @@ def test_a_server_that_dies_is_left_out_and_its_work_goes_to_the_others() -> Non
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("fault", ["http502", "http500", "html"])
+def test_a_server_that_fails_at_once_does_not_draw_the_work_of_the_others(fault: str) -> None:
+    """A gateway without a server answers in no time, so that it is always the least loaded."""
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            good, bad = State(delay=0.02), State()
+            urls = [f"{await stack.enter_async_context(serving(good))}/ok/v1"]
+            urls.append(f"{await stack.enter_async_context(serving(bad))}/{fault}/v1")
+            async with client_of(urls, concurrency=16) as client:
+                asks = (client.ask(question(f"q{i}", image=str(i))) for i in range(300))
+                await asyncio.gather(*asks)
+                assert good.answered.total() == 300
+                assert max(bad.tries.values()) == 1, "it is asked again elsewhere"
+                assert bad.tries.total() < 150, "and most are never sent there"
+
+    asyncio.run(run())
+
+
 def test_refusals_lower_a_servers_limit_and_answers_raise_it_again() -> None:
     server = Server("http://host/v1", 64)
     server.slow_down(now=100.0)

@@ -83,7 +83,7 @@ EXPECTED = {
     "retry_after": ("too many requests", "stop"),
     "retry_date": ("too many requests", "stop"),
     "http500": ("server error", "no_answer"),
-    "http502": ("server error", "no_answer"),
+    "http502": ("a gateway that reaches no server", "no_answer"),
     "http599": ("server error", "no_answer"),
     "http204": ("any other status", "no_answer"),
     "queue_full": ("full queue", "stop"),

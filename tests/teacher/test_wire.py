@@ -136,3 +136,4 @@ def test_a_vllm_takes_nothing_from_the_models_folder() -> None:
     for uuids in (True, False):
         form = json.loads(body(question(), lambda _: "d", lambda _: b"", (), uuids))
         assert plain & form.keys() == (plain if uuids else set())
+        assert form["presence_penalty"] == form["frequency_penalty"] == 0
