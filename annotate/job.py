@@ -72,6 +72,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             encoder=await asyncio.to_thread(encoder_model, settings, api_key),
             chances=settings.chances,
             guided=settings.guided,
+            allow_missing=settings.allow_missing,
             at_once=max(AT_ONCE, settings.concurrency // SHARDS_AT_ONCE),
         )
         finished: list[ShardResult] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,6 @@ _OF_STAGE: Mapping[str, type[Answer]] = {
     "reasoning": ReasoningAnswer,
     "conclusion": ConclusionAnswer,
 }
-_ANSWERS = "SELECT id, digest, stage, reply, checksum FROM answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,8 @@ def forget(folder: Path) -> str:
         try:
             with closing(connect(folder / FILE_NAME)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                useless = [
-                    (row_id,)
-                    for row_id, key, stage, reply, checksum in connection.execute(_ANSWERS)
-                    if _is_useless(key, stage, reply, checksum)
-                ]
+                rows = connection.execute(f"SELECT id, {', '.join(COLUMNS)} FROM answers")
+                useless = [(row_id,) for row_id, *row in rows if row_problem(row) or _is_useless(row)]
                 connection.executemany("DELETE FROM answers WHERE id = ?", useless)
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -107,17 +103,18 @@ def forget(folder: Path) -> str:
     return f"{len(useless)} unusable answers and repairs dropped; the same command asks again"
 
 
-def _is_useless(key: bytes, stage: str, reply: str, checksum: int) -> bool:
+def _is_useless(row: Sequence[Any]) -> bool:
     """Of a one-letter answer: neither letter was likely. Of a stage's: cut off, or not the form of any."""
-    asked = stage.removesuffix("_again")
+    stored = dict(zip(COLUMNS, row, strict=True))
+    asked = str(stored["stage"]).removesuffix("_again")
     if asked.endswith("_repair"):
         return True
-    try:
-        answer = reply_of(key, reply, checksum)
-        if asked in MEANINGS:
+    answer = reply_of(stored["digest"], stored["reply"], stored["checksum"])
+    if asked in MEANINGS:
+        try:
             letter_probability(answer, LETTERS[0])
-    except (ValueError, Unanswered):  # damaged ones, too
-        return True
+        except Unanswered:
+            return True
     model = _OF_STAGE.get(asked)
     return model is not None and isinstance(read_answer(answer, model, stage_schema(model, ())), Fault)
 

@@ -58,7 +58,8 @@ class Tools:
 
     `ask` bounds the requests in flight (over all shards); `at_once` bounds the triplets of one shard in
     flight, so that rows are finished before many others are begun and the server's prefix cache holds. `gone`
-    are images of `paths` that could not be read when their turn came.
+    are images of `paths` that could not be read when their turn came; many of them end the run, unless
+    `allow_missing`.
     """
 
     ask: Ask
@@ -78,6 +79,7 @@ class Tools:
     guided: bool = False
     costs: Costs = field(default_factory=Costs)
     at_once: int = AT_ONCE
+    allow_missing: bool = False
     gone: set[str] = field(default_factory=set)
     progress: Callable[[Row], None] = lambda row: None
 
@@ -172,12 +174,13 @@ async def look(name: str | None, role: str, tools: Tools) -> Picture:
     try:
         return await asyncio.to_thread(tools.images.store, path)
     except ImageProblem as problem:
-        if problem.code == "missing_image":
+        if problem.code == "missing_image" and not tools.allow_missing:
             tools.gone.add(name)
             if len(tools.gone) > max(GONE_LEAST, GONE_SHARE * len(tools.paths)):
                 raise RunIncomplete(
                     f"{len(tools.gone)} images that were there when the run began cannot be read any more "
-                    f"(last: {problem.detail}); mend ROOT and run the same command again"
+                    f"(last: {problem.detail}); mend ROOT and run the same command again, or set "
+                    "ALLOW_MISSING=1 to quarantine their triplets"
                 ) from problem
         raise
 

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from annotate.errors import RunIncomplete, UsageError
 
 IMAGES_REMEMBERED = 50_000
-LONGEST_DOUBT = 30.0  # seconds
+LONGEST_DOUBT = 5
+"""Doublings of a second."""
 SLACK = 4
 """How many more requests than the least loaded server the preferred one may have."""
 
@@ -90,7 +91,7 @@ class Server:
         that fails at once is always the least loaded."""
         self.failures += 1
         if self.failures >= many:
-            self.doubted_until = now + min(2.0 ** (self.failures - many), LONGEST_DOUBT)
+            self.doubted_until = now + 2.0 ** min(self.failures - many, LONGEST_DOUBT)
 
     def speed_up(self) -> None:
         """An answer: a little more, so that about `limit` answers allow one request more at a time."""

@@ -240,6 +240,7 @@ def test_a_mended_teacher_is_asked_again_after_forget(tmp_path: Path) -> None:
     good = replace(REPLY, text='{"claims":["red dress"]}', finish_reason="stop")
     stored = {
         question("good"): good,
+        question("damaged"): good,
         question("cut"): replace(good, finish_reason="length"),
         question("prose"): replace(good, text="A red dress."),
         replace(question("repair"), stage="caption_repair"): good,
@@ -251,7 +252,8 @@ def test_a_mended_teacher_is_asked_again_after_forget(tmp_path: Path) -> None:
             asyncio.run(journal.put(request, reply))
     with hold_lock(folder / "lock"), pytest.raises(OutputError, match="in use"):
         journal_tools.forget(folder)
-    assert journal_tools.forget(folder).startswith("4 unusable answers and repairs dropped")
+    _damage(folder, question("damaged"))
+    assert journal_tools.forget(folder).startswith("5 unusable answers and repairs dropped")
     with Journal(folder) as journal:
         kept = [request for request in stored if journal.get(request.digest()) is not None]
     assert kept == [question("good"), verdict("sure")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,8 @@ def test_a_root_that_goes_away_ends_the_run_and_quarantines_no_more(tmp_path: Pa
         path.unlink()
     with pytest.raises(RunIncomplete, match=r"^21 images that were there .* mend ROOT and run the same"):
         annotate(tools, records)
+    _, rows = annotate(replace(tools, allow_missing=True, gone=set()), records)
+    assert {row.reasons for row in rows} == {("missing_image",)}
 
 
 @pytest.mark.parametrize("code", QUARANTINES)

@@ -141,6 +141,15 @@ def test_a_server_that_fails_at_once_does_not_draw_the_work_of_the_others(fault:
     asyncio.run(run())
 
 
+def test_doubt_of_a_server_is_bounded_however_long_it_fails() -> None:
+    server = Server("http://host/v1", 64)
+    for _ in range(5_000):
+        server.failed(now=100.0, many=5)
+    assert server.doubted_until == 132.0
+    server.speed_up()
+    assert server.failures == 0
+
+
 def test_refusals_lower_a_servers_limit_and_answers_raise_it_again() -> None:
     server = Server("http://host/v1", 64)
     server.slow_down(now=100.0)
