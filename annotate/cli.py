@@ -29,7 +29,8 @@ from annotate.settings import (
 )
 from annotate.settings import values as setting_values
 from annotate.settings.values import Given
-from annotate.shards.publish import read_finished, read_manifest, rejudge
+from annotate.shards.publish import rejudge
+from annotate.shards.published import read_finished, read_manifest
 from annotate.telling import Watch, reset_words, toy_words
 from annotate.text import plain, take_any_text
 from schemas.manifest import Manifest

@@ -9,7 +9,7 @@ from annotate.checks.check import HOLDS
 from annotate.errors import UsageError
 from annotate.report import rows
 from annotate.report.chain import LABEL, chain, labelled, reason_lines, score_words
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 from annotate.tables import parts, publishable_text
 from annotate.text import plain
 from schemas.manifest import Manifest

@@ -24,7 +24,8 @@ from annotate.settings import RunSettings
 from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
 from annotate.shards.plan import Shard, claim_out, refuse_others
-from annotate.shards.publish import SHARD_ROWS, Origin, publish, read_manifest
+from annotate.shards.publish import SHARD_ROWS, Origin, publish
+from annotate.shards.published import read_manifest
 from annotate.shards.run import AT_ONCE, ShardResult, Tools, run_shard
 from annotate.shards.writing import writing_of
 from annotate.stages import Writer

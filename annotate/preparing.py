@@ -22,7 +22,7 @@ from annotate.report.rows import all_ids
 from annotate.selection import checked_thresholds, defaults_for
 from annotate.settings import Configuration, RunSettings, published_settings
 from annotate.shards.plan import Job, Plan, make_plan
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 from annotate.shards.run import asks_lookalikes
 from annotate.telling import dropped_words, reset_words
 

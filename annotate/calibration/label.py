@@ -15,7 +15,7 @@ from annotate.files import write_output
 from annotate.report import rows as published
 from annotate.report.chain import chain, saw_target_words
 from annotate.report.pictures import Pictures, data_uri
-from annotate.shards.publish import published_parts, read_finished
+from annotate.shards.published import published_parts, read_finished
 from annotate.tables import parts, read_table
 from schemas.calibration import Label
 from schemas.manifest import Manifest

@@ -30,7 +30,7 @@ from annotate.checks import CHECKS, measured
 from annotate.errors import InputError, UsageError
 from annotate.files import read_regular, write_output
 from annotate.report import rows as published
-from annotate.shards.publish import published_parts, read_finished
+from annotate.shards.published import published_parts, read_finished
 from annotate.text import shorten
 from schemas.calibration import Calibration, Point
 from schemas.manifest import Manifest, Precision

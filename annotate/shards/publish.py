@@ -23,19 +23,18 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
 from annotate.card import dataset_card
-from annotate.checks import CHECKS, measured
 from annotate.checks.duplicates import is_contamination
 from annotate.checks.ladder import Costs
 from annotate.errors import OutputError, UsageError
-from annotate.files import read_regular, write_atomic
+from annotate.files import write_atomic
 from annotate.prompts import prompt_version
-from annotate.selection import REASON_OF_SCORE, checked_thresholds, defaults_for, verdict
+from annotate.selection import REASON_OF_SCORE, checked_thresholds, verdict
 from annotate.shards.plan import Plan
+from annotate.shards.published import file_digest, published_parts, read_manifest, run_thresholds
 from annotate.stages import Writer
-from annotate.tables import ROW_SCHEMA, parts, read_table, write_table
+from annotate.tables import ROW_SCHEMA, read_table, write_table
 from schemas.manifest import Counts, Manifest, Precision, PublishedFile, Writing
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
@@ -149,64 +148,6 @@ def rejudge(out: Path, thresholds: Mapping[str, float], precision: Precision | N
     return _publish(sources, index, out, manifest.model_copy(update=changes), judged)
 
 
-def read_manifest(out: Path) -> Manifest:
-    """The manifest of a published OUT. Raises `OutputError` when there is none or it is broken."""
-    path = out / "manifest.json"
-    try:
-        return Manifest.model_validate_json(read_regular(path, 64 << 20))
-    except FileNotFoundError as error:
-        raise OutputError(
-            f"{out} holds no manifest.json: nothing is published there; run annotate first"
-        ) from error
-    except (OSError, ValidationError) as error:
-        raise OutputError(f"{path} cannot be read; run annotate again") from error
-
-
-def read_finished(out: Path) -> Manifest:
-    """The manifest of an OUT whose triplets all have their row. Raises `OutputError` for any other."""
-    manifest = read_manifest(out)
-    counts = manifest.counts
-    if manifest.status != "complete":
-        missing = counts.input - counts.accepted - counts.rejected - counts.quarantined
-        raise OutputError(
-            f"{out} is not finished: {missing:,} of {counts.input:,} triplets have no row yet, and "
-            "a sample of the others is none of all; run annotate again first"
-        )
-    return manifest
-
-
-def run_thresholds(manifest: Manifest) -> dict[str, float]:
-    """The thresholds that annotate judged by. An OUT of an earlier version noted them only where they decided
-    what was asked; else they are today's default ones of the checks that ran, be it that no row got as far as
-    some of them."""
-    if manifest.run_thresholds is not None:
-        return manifest.run_thresholds
-    if manifest.writing is not None and manifest.writing.deciding:
-        return manifest.writing.deciding
-    return defaults_for(measured(check for check in CHECKS if check.name in manifest.checks))
-
-
-def published_parts(out: Path, manifest: Manifest, *folders: str) -> list[Path]:
-    """The Parquet files of these folders, in order. Raises `OutputError` naming one that is not the
-    manifest's: of another digest, missing, or unknown to it."""
-    found = [path for folder in folders for path in parts(out, folder) if path.is_file()]
-    named = {name for name in manifest.files if name.split("/")[0] in folders}
-    cure = "put the run's own file back, or run annotate again (answers are kept)"
-    for name in sorted(named - {str(path.relative_to(out)) for path in found}):
-        raise OutputError(f"{out / name} is missing or no file, and manifest.json names it; {cure}")
-    for path in found:
-        facts = manifest.files.get(str(path.relative_to(out)))
-        if facts is None:
-            raise OutputError(f"{path} is no file of this run: manifest.json does not name it; remove it")
-        try:
-            digest = _sha256(path)
-        except OSError as error:
-            raise OutputError(f"{path} cannot be read ({error.strerror or error}); {cure}") from error
-        if digest != facts.sha256:
-            raise OutputError(f"{path} was changed: its sha256 is not the one in manifest.json; {cure}")
-    return found
-
-
 def _publish(
     sources: Sequence[Path], index: pa.Table, out: Path, draft: Manifest, change: Change
 ) -> Manifest:
@@ -217,7 +158,7 @@ def _publish(
             chosen = index.filter(pc.is_in(index["verdict"], value_set=pa.array(verdicts)))
             _stage(sources, sorted(chosen["triplet_id"].to_pylist()), staging / folder, change)
         files = {
-            str(path.relative_to(staging)): PublishedFile(rows=_rows(path), sha256=_sha256(path))
+            str(path.relative_to(staging)): PublishedFile(rows=_rows(path), sha256=file_digest(path))
             for path in sorted(staging.glob("*/*.parquet"))
         }
         manifest = draft.model_copy(update={"files": files})
@@ -338,11 +279,6 @@ def _judged(table: pa.Table, thresholds: Mapping[str, float]) -> pa.Table:
 
 def _rows(path: Path) -> int:
     return int(read_table(path, columns=["triplet_id"]).num_rows)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from annotate.checks import DEFAULT_CHECKS, SCORES, measured
 from annotate.checks.coherence import COHERENCE
 from annotate.cli import main
 from annotate.selection import DEFAULT_THRESHOLDS
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 from annotate.tables import parts, read_rows
 from schemas.calibration import Calibration, Label
 from schemas.row import Row

@@ -14,7 +14,7 @@ from annotate.calibration.draw import draw_rows
 from annotate.calibration.labels import read_labels
 from annotate.calibration.path import keeps
 from annotate.cli import main
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 from annotate.tables import parts, read_rows
 from schemas.calibration import Calibration
 from tests.calibration.world import published, scored

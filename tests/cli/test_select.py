@@ -8,7 +8,7 @@ import pytest
 
 from annotate.cli import main
 from annotate.locks import hold_lock
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 
 
 def test_an_out_in_use_is_not_judged_anew(

@@ -9,7 +9,7 @@ import pytest
 
 from annotate.cli import main
 from annotate.shards.pending import Pending
-from annotate.shards.publish import read_manifest
+from annotate.shards.published import read_manifest
 from annotate.telling import cost_words, wait_words
 from bench.driving import fault_server, rows_of, stats, write_world
 from schemas.manifest import Precision

@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from annotate.errors import UsageError
 from annotate.settings import (
-    Configuration,
     RunSettings,
     add_arguments,
-    api_key,
-    from_arguments,
-    published_settings,
     resolve,
     show_config,
 )
-from annotate.settings.declared import BY_NAME, PREFIX, SETTINGS
+from annotate.settings.declared import PREFIX, SETTINGS
+from tests.settings.asked import command, reason, refusal
 
 MAKE_VARIABLES = [
     "DATASET",
@@ -39,26 +35,6 @@ MAKE_VARIABLES = [
     "CHANCES",
     "THRESHOLDS",
 ]
-
-
-def command(folder: Path, *arguments: str, **environment: str) -> Configuration:
-    """What `annotate run ARGUMENTS` resolves to in `folder`."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_arguments(parser)
-    return from_arguments(parser.parse_args(arguments), environment, folder)
-
-
-def reason(configuration: Configuration, name: str) -> tuple[str, str]:
-    return next((r.source, r.reason) for r in configuration.resolved if r.setting.name == name)
-
-
-def refusal(folder: Path, *arguments: str, **environment: str) -> str:
-    with pytest.raises(UsageError) as caught:
-        command(folder, *arguments, **environment)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert caught.value.exit_status == 2
-    return message
 
 
 def test_every_make_variable_of_the_contract_is_a_setting_with_a_flag() -> None:
@@ -204,40 +180,12 @@ def test_running_server_leaves_teacher_unset(tmp_path: Path) -> None:
     assert reason(configuration, "teacher") == ("default", "because TEACHER_URL is given")
 
 
-def test_several_servers_are_one_setting_each_checked(tmp_path: Path) -> None:
-    run = command(tmp_path, "--teacher-url", "http://one:8000/v1/, http://two:8000/v1").run
-    assert run.urls == ("http://one:8000/v1", "http://two:8000/v1")
-    assert command(tmp_path).run.urls == ()
-    assert "twice" in refusal(tmp_path, "--teacher-url", "http://one/v1,http://one/v1/")
-    line = refusal(tmp_path, "--teacher-url", "http://one/v1,http://me:geheim@two/v1")
-    assert "credentials" in line and "geheim" not in line
-    assert "http" in refusal(tmp_path, "--teacher-url", "http://one/v1,")
-
-
 def test_a_prefect_server_s_address_is_refused_with_prefect_s_own_variable_and_example(
     tmp_path: Path,
 ) -> None:
     line = refusal(tmp_path, "--prefect-api", "http://me:geheim@host:4200/api")
     assert "PREFECT_API_AUTH_STRING" in line and "TEACHER" not in line and "geheim" not in line
     assert "--prefect-api http://host:4200/api" in refusal(tmp_path, "--prefect-api", "host:4200/api")
-
-
-def test_teacher_and_url_of_one_source_contradict_but_a_flag_beats_the_file(tmp_path: Path) -> None:
-    assert "leave one out" in refusal(tmp_path, "--teacher", "a/b", "--teacher-url", "http://host/v1")
-    (tmp_path / "annotate.toml").write_text('teacher = "a/b"\n')
-    configuration = command(tmp_path, "--teacher-url", "http://host/v1")
-    assert configuration.run.teacher is None
-    assert "--teacher-url overrides the TEACHER of annotate.toml" in reason(configuration, "teacher")[1]
-
-
-def test_teacher_that_we_start_goes_by_its_own_name(tmp_path: Path) -> None:
-    model = tmp_path / "my-model"
-    model.mkdir()
-    assert "config.json" in refusal(tmp_path, "--teacher", str(model))
-    (model / "config.json").write_text("{}")
-    configuration = command(tmp_path, "--teacher", str(model))
-    assert configuration.run.teacher_model is None
-    assert "TEACHER's own name" in reason(configuration, "teacher_model")[1]
 
 
 def test_switches_stand_alone_or_carry_a_value(tmp_path: Path) -> None:
@@ -294,23 +242,6 @@ def test_show_config_says_value_source_and_reason_and_never_the_key(tmp_path: Pa
     assert table.splitlines()[-1].split()[:3] == ["(API", "key)", "set"]
 
 
-def test_api_key_comes_from_the_environment_only() -> None:
-    assert api_key({}) is None
-    assert api_key({"TEACHER_API_KEY": " "}) is None
-    assert api_key({"TEACHER_API_KEY": "a"}) == "a"
-
-
-@pytest.mark.parametrize("key", ["abc\ndefSECRET", "a SECRET", "SECRETключ"])
-def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(UsageError, match="TEACHER_API_KEY") as refused:
-        api_key({"TEACHER_API_KEY": key})
-    assert "SECRET" not in str(refused.value)
-
-
-def test_a_key_for_another_service_is_not_the_teachers() -> None:
-    assert api_key({"OPENAI_API_KEY": "b"}) is None
-
-
 def test_help_says_which_settings_change_what(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser(prog="annotate run")
     add_arguments(parser)
@@ -340,28 +271,3 @@ def test_deep_and_huge_settings_are_one_line(tmp_path: Path, text: str, words: s
     (tmp_path / "annotate.toml").write_text(text)
     message = refusal(tmp_path)
     assert words in message and len(message) < 400
-
-
-def test_a_teacher_folder_that_may_not_be_looked_into_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "config.json").symlink_to("x" * 300)  # as good as a folder without rights, and works for root
-    assert "cannot be looked into" in refusal(tmp_path, "--teacher", str(tmp_path))
-
-
-def test_flags_of_the_teacher_are_told_to_change_answers_and_are_not_published(tmp_path: Path) -> None:
-    configuration = command(tmp_path, "--teacher-flags", "--chat-template /home/me/own.jinja")
-    assert BY_NAME["teacher_flags"].changes == "answers"
-    assert "TEACHER_FLAGS" not in published_settings(configuration)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"teacher_url": "http://h:8000/v1", "teacher_flags": "--quantization fp8"}, "TEACHER_FLAGS are for"),
-        ({"teacher": "Qwen/Qwen2.5-VL-7B-Instruct", "teacher_model": "other"}, "TEACHER_MODEL is for"),
-    ],
-)
-def test_a_setting_that_would_be_without_effect_is_refused(
-    tmp_path: Path, given: dict[str, str], words: str
-) -> None:
-    with pytest.raises(UsageError, match=words):
-        resolve(given, {}, tmp_path)

@@ -17,7 +17,8 @@ from annotate.errors import OutputError
 from annotate.report import final_screen, pick_examples, write_report
 from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
-from annotate.shards.publish import FOLDERS, Origin, publish, read_manifest, rejudge
+from annotate.shards.publish import FOLDERS, Origin, publish, rejudge
+from annotate.shards.published import read_manifest
 from annotate.shards.run import Tools, run_shard
 from annotate.shards.writing import writing_of
 from annotate.stages import Writer
