@@ -16,21 +16,37 @@ SETTINGS := DATASET SPLIT CATEGORY ROOT LIMIT SEED OUT TEACHER TEACHER_MODEL TEA
 is-given = $(and $(value $(1)),$(or $(filter-out PORT TIMEOUT,$(1)),$(filter command,$(origin $(1)))))
 $(foreach name,$(SETTINGS),$(if $(call is-given,$(name)),$(eval export CIR_$(name) = $$(value $(name)))))
 
-# A variable that nothing reads would start the whole job as if it had not been given.
-OTHERS := PRECISION ROWS FULL DOCS MINUTES PICTURES DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL ABLATIONS SEEDS TRAIN_FLAGS PYTHON VENV RUN TEACHER_REQUIREMENTS
+# What each target reads; a variable that it does not would start the whole job as if it had not been given.
+ANNOTATION := $(SETTINGS) $(addprefix CIR_,$(SETTINGS)) TEACHER_REQUIREMENTS
+READ_annotate := $(ANNOTATION)
+READ_doctor := $(ANNOTATION)
+READ_serve-teacher := $(ANNOTATION)
+READ_select := OUT THRESHOLDS PRECISION
+READ_prove := OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS TEACHER_REQUIREMENTS
+READ_train-eval := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL TRAIN_FLAGS OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
+READ_sample := DATASET SEED
+READ_sample-models := MINUTES PICTURES OUT
+READ_setup := TEACHER_REQUIREMENTS
+READ_teacher-environment := TEACHER_REQUIREMENTS
+READ_test := TEACHER_REQUIREMENTS
+GOALS := annotate doctor serve-teacher select prove train-eval sample sample-models setup teacher-environment test \
+         project ui bench soak crash check audit lint clean
 ENVIRONMENT := TEACHER_API_KEY SHELL TMPDIR PREFECT_API_% PIP_% HF_% HUGGINGFACE_% VLLM_% CUDA_% NVIDIA_% NCCL_% OMP_% TORCH_% \
-               TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
-GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(firstword $(filter-out $(SETTINGS) $(addprefix CIR_,$(SETTINGS)) $(OTHERS) $(ENVIRONMENT),$(GIVEN)))
+               TRANSFORMERS_% XDG_% HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy PYTHON VENV RUN
+KNOWN := $(sort $(foreach goal,$(GOALS),$(READ_$(goal))))
+GIVEN := $(filter-out $(ENVIRONMENT),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+UNKNOWN := $(firstword $(filter-out $(KNOWN),$(GIVEN)))
 NEAREST = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
-            '$(subst ','\'',$(UNKNOWN))' $(SETTINGS) $(OTHERS))
+            '$(subst ','\'',$(UNKNOWN))' $(filter-out CIR_%,$(KNOWN)))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is no variable of this Makefile; $(or $(NEAREST:%=did you mean %?),`make help` lists them)))
+ifneq ($(MAKECMDGOALS),)
+ifeq ($(filter-out $(GOALS),$(MAKECMDGOALS)),)
+UNREAD := $(firstword $(filter-out $(foreach goal,$(MAKECMDGOALS),$(READ_$(goal))),$(GIVEN)))
+$(if $(UNREAD),$(error $(UNREAD) means nothing to $(MAKECMDGOALS); `make help` lists what each target takes))
+endif
+endif
 
-# So would a setting of annotate on train-eval, which has no seed, dataset or limit of its own.
-TABLE := DATA IMAGE_ROOT EVAL_ROOT BASE_MODEL TRAIN_FLAGS OUT ABLATIONS SEEDS ALLOW_MISSING RUNNER PREFECT_API
-ifeq ($(MAKECMDGOALS),train-eval)
-UNREAD := $(firstword $(filter-out $(TABLE) $(ENVIRONMENT) PYTHON VENV RUN,$(GIVEN)))
-$(if $(UNREAD),$(error $(UNREAD) means nothing to train-eval, which takes $(TABLE)))
+ifneq ($(filter train-eval,$(MAKECMDGOALS)),)
 $(if $(filter-out local prefect,$(RUNNER)),$(error RUNNER is local or prefect, not $(RUNNER)))
 $(if $(filter-out 0 1,$(ALLOW_MISSING)),$(error ALLOW_MISSING is 1 or 0, not $(ALLOW_MISSING)))
 endif
@@ -48,8 +64,8 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 	@echo; echo "annotate, doctor, serve-teacher (explained by: make setup && $(RUN) -m annotate run --help):"
 	@echo "$(SETTINGS)" | fold -s -w 100 | sed 's/^/  /'
-	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  $(TABLE)"
-	@echo "select: OUT THRESHOLDS PRECISION"; echo "sample-models: MINUTES PICTURES OUT"; echo "prove: OUT TEACHER_URL ROWS SEED FULL DOCS THRESHOLDS"; echo "sample: DATASET SEED"
+	@echo "train-eval (explained by: $(RUN) -m retrieval train-eval --help):"; echo "  $(READ_train-eval)"
+	@$(foreach goal,select prove sample sample-models,echo "$(goal): $(READ_$(goal))";)
 	@echo "setup: PYTHON, TEACHER_REQUIREMENTS (a build of vLLM of your own)"
 
 .PHONY: setup

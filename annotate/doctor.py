@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from annotate.datasets import check_missing, find_images, load_triplets
+from annotate.datasets import check_missing
 from annotate.errors import CirError, TeacherRefused
+from annotate.preparing import read_data
 from annotate.settings import RunSettings
 from annotate.teacher.environment import gpu_names
 from annotate.teacher.hub import cached, is_offline
@@ -214,16 +215,16 @@ def _data(run: RunSettings, _: str | None) -> Iterator[Finding]:
     if run.source == "sample" and not run.root.exists():
         yield Finding("ok", f"data: the rendered sample, which the run writes to {run.root}")
         return
-    triplets = load_triplets(run.dataset, run.split, run.root, run.category)
+    plan, found = read_data(run)
+    triplets = plan.triplets
     yield Finding("ok", f"data: {run.dataset} {run.split}, {len(triplets)} triplets in {run.root}")
     if triplets and all(triplet.target is None for triplet in triplets):
         yield Finding(
             "fail", f"{run.split} has no targets", "nothing to check against: choose another SPLIT="
         )
-    names = {name for triplet in triplets for name in (triplet.reference, triplet.target) if name}
-    found = find_images(run.dataset, run.split, run.root, names, run.category)
     check_missing(found, allow=run.allow_missing)
-    what = f"images: {len(found.paths)} of {len(names)} found as {found.layout}"
+    wanted = len(found.paths) + len(found.missing)
+    what = f"images: {len(found.paths)} of {wanted} found as {found.layout}"
     cure = f"triplets of the others are quarantined, the first is {found.missing[0]}" if found.missing else ""
     yield Finding("warn" if found.missing else "ok", what, cure)
 

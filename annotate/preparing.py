@@ -57,18 +57,23 @@ def prepare(configuration: Configuration) -> Prepared:
     given = checked_thresholds(dict(settings.thresholds)) if settings.thresholds else {}
     checks = choose(settings.checks, given, encoder=settings.encoder_url is not None)
     thresholds = checked_thresholds({**defaults_for(measured(checks)), **given})
+    plan, images = read_data(settings)
+    check_missing(images, allow=settings.allow_missing)
+    images = _with_lookalikes(images, plan, settings, checks)
+    aspects = load_aspects(settings.dataset, settings.root)
+    shown = published_settings(configuration)
+    return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
+
+
+def read_data(settings: RunSettings) -> tuple[Plan, FoundImages]:
+    """The triplets of the run (LIMIT of them), and where the pictures of the usable ones are."""
     where = (settings.dataset, settings.split, settings.root, settings.category)
     elsewhere = evaluated_images(settings.dataset, settings.split, settings.root)
     triplets = with_notes(load_triplets(*where), elsewhere)
     job = Job(settings.dataset, settings.split, settings.category, annotation_digest(*where))
     plan = make_plan(triplets, job, limit=settings.limit, seed=settings.seed, shard_size=settings.shard_size)
     names = dict.fromkeys(n for t in plan.triplets if t.problem is None for n in (t.reference, t.target) if n)
-    images = find_images(settings.dataset, settings.split, settings.root, names, settings.category)
-    check_missing(images, allow=settings.allow_missing)
-    images = _with_lookalikes(images, plan, settings, checks)
-    aspects = load_aspects(settings.dataset, settings.root)
-    shown = published_settings(configuration)
-    return Prepared(settings, shown, plan, images, aspects, thresholds, checks)
+    return plan, find_images(settings.dataset, settings.split, settings.root, names, settings.category)
 
 
 def _with_lookalikes(

@@ -19,6 +19,8 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from annotate.text import parse_json
+
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "https://api.osv.dev/v1/querybatch"
 SECONDS = 10.0
@@ -66,7 +68,7 @@ def known_vulnerabilities(
     body = json.dumps({"queries": queries}).encode()
     request = urllib.request.Request(database, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=seconds) as answer:
-        form = json.loads(answer.read(LARGEST_ANSWER))
+        form = parse_json(answer.read(LARGEST_ANSWER))
     results = form.get("results") if isinstance(form, dict) else None
     if not isinstance(results, list) or len(results) != len(queries):
         raise ValueError("the answer is no list of results")

@@ -29,6 +29,7 @@ from pathlib import Path
 from annotate.errors import UsageError
 from annotate.journal import FILE_NAME
 from annotate.journal_tools import export_to, problems_of
+from annotate.text import parse_json
 from bench.driving import (
     fault_server,
     finish,
@@ -220,7 +221,7 @@ def crash_with_vllm(kills: int, work: Path, seed: int) -> int:
 
 def replies(path: Path) -> dict[str, str]:
     """Digest -> reply, of an exported journal."""
-    lines = (json.loads(line) for line in path.read_text().splitlines())
+    lines = (parse_json(line) for line in path.read_text().splitlines())
     return {line["digest"]: json.dumps(line["reply"], sort_keys=True) for line in lines}
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from annotate.errors import CirError
+from annotate.text import parse_json
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES_A_TRIPLET = 0.62
@@ -76,7 +77,7 @@ def fault_server(*flags: str) -> Iterator[str]:
 def stats(url: str) -> dict[str, Any]:
     """What a fault server has counted."""
     with urllib.request.urlopen(f"{url}/control/stats") as answer:
-        counted: dict[str, Any] = json.load(answer)
+        counted: dict[str, Any] = parse_json(answer.read())
     return counted
 
 

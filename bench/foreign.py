@@ -11,7 +11,6 @@ becomes cyan, for which the world has no word: green and blue both pass). Exit s
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
 
 from annotate.errors import InputError, UsageError
+from annotate.text import parse_json
 from bench.driving import finish, one_line, run_command, verdict
 from sample.looks import parse_claim
 from sample.paint import inverted, noise
@@ -132,7 +132,7 @@ def wrongly_accepted(
     WRITERS[dataset](root, seed, Sizes(train=triplets, val=0, test=0), True)
     replace_pictures(root, treat, seed)
     finish(run_command(root, out, dataset=dataset, **flags), work / f"{name}.log")
-    manifest = json.loads((out / "manifest.json").read_bytes())
+    manifest = parse_json((out / "manifest.json").read_bytes())
     if manifest["counts"]["input"] != triplets:
         raise InputError(f"{out}: {manifest['counts']['input']} rows for {triplets} triplets")
     rows = [

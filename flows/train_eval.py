@@ -27,6 +27,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogHandler
 
 from annotate.errors import OutputError, RunIncomplete
+from annotate.text import plain
 from retrieval.__main__ import parser
 from retrieval.commands import quiet
 from retrieval.measured import Measured
@@ -149,4 +150,4 @@ class _Rows:
 
 def _say(line: str) -> None:
     with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import time
 
 from annotate.errors import CirError, UsageError
 from annotate.teacher.probe import answers_health
+from annotate.text import plain
 from flows.prefect_api import HOME, UI_PORT, own_server
 
 
@@ -27,7 +28,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
 
 

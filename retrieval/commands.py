@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from annotate.errors import InputError, UsageError
 from annotate.files import remove_leftovers
 from annotate.locks import hold_lock
+from annotate.text import plain
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
 from retrieval.conversation import ChainMode
@@ -191,9 +192,9 @@ def run_search(arguments: argparse.Namespace) -> int:
         arguments.image, arguments.text, arguments.k, chain=False if arguments.no_chain else None
     )
     if found.chain is not None:
-        print(found.chain + "\n")
+        print("\n".join(map(plain, found.chain.splitlines())) + "\n")
     for place, hit in enumerate(found.hits, 1):
-        print(f"{place:3d}  {hit.score:.4f}  {hit.name}")
+        print(f"{place:3d}  {hit.score:.4f}  {plain(hit.name)}")
     return 0
 
 
@@ -231,7 +232,7 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

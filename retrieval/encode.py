@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from annotate.errors import InputError
 from annotate.files import write_output
+from annotate.text import parse_json
 from retrieval.checkpoint import Card
 from retrieval.conversation import query_prompt
 from retrieval.model import CirModel
@@ -151,7 +152,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
         if found is None:
             raise InputError(f"{folder / name}: is gone; run python -m retrieval encode again")
         with safe_open(folder / name, framework="numpy") as opened:
-            names += json.loads(opened.metadata()["names"])
+            names += parse_json(opened.metadata()["names"])
         blocks.append(found)
     return Embeddings(tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32))
 
@@ -159,7 +160,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
 def _read_index(folder: Path) -> tuple[str, list[str], int]:
     """Of which model the embeddings are, the files of their parts, their length."""
     try:
-        index = json.loads((folder / INDEX).read_bytes())
+        index = parse_json((folder / INDEX).read_bytes())
         return str(index["model"]), list(index["parts"]), int(index["dim"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -243,9 +244,9 @@ def _read_queries(file: Path) -> EncodedQueries | None:
     try:
         with safe_open(file, framework="numpy") as opened:
             facts = opened.metadata()
-            chains, seconds = json.loads(facts["chains"]), json.loads(facts["seconds"])
+            chains, seconds = parse_json(facts["chains"]), parse_json(facts["seconds"])
             return EncodedQueries(opened.get_tensor("vectors"), tuple(chains), *seconds)
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -275,9 +276,9 @@ def _read_part(file: Path, names: Sequence[str] | None) -> Scores | None:
         return None
     try:
         with safe_open(file, framework="numpy") as opened:
-            found = json.loads(opened.metadata()["names"])
+            found = parse_json(opened.metadata()["names"])
             vectors: Scores = opened.get_tensor("vectors")
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
     return vectors if names is None or found == list(names) else None
 

@@ -16,6 +16,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from annotate.errors import InputError, UsageError
+from annotate.text import parse_json
 from retrieval.checkpoint import Card
 from retrieval.conversation import EMB, image_prompt, query_prompt
 from retrieval.model import CirModel
@@ -71,7 +72,7 @@ def _untie(backbone: Any) -> None:
 def numbers_of(card: Card, results: Path) -> str:
     """Markdown of the rows of a results.json that measured this model, each with its protocol and counts."""
     try:
-        rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
+        rows = parse_json(results.read_text(encoding="utf-8"))["rows"]
         mine = [row for row in rows if row["model_digest"] == card.weights_sha256]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{results}: no results.json of evaluate or train-eval; run one first") from error

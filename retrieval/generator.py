@@ -19,8 +19,8 @@ from annotate.errors import InputError, RunIncomplete, TeacherRefused, UsageErro
 from annotate.images import Encoded, parse_recipe
 from annotate.images.decoding import encode
 from annotate.teacher.client import TeacherClient
+from annotate.teacher.opening import only_model
 from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server
 from annotate.teacher.request import Picture, Request, Sampling, Turn
 from annotate.teacher.retry import Unanswered
 from annotate.text import shorten
@@ -114,11 +114,11 @@ class Generator:
 
 
 def open_generator(url: str, patience: float = PATIENCE) -> Generator:
-    """Ask the server what it serves. Raises `UsageError` when it does not answer."""
+    """Ask the server what it serves. Raises `UsageError` when it does not answer or serves several models."""
     if not 0 < patience < float("inf"):
         raise UsageError(f"--generator-patience {patience:g} is no time to wait; give seconds above 0")
     try:
-        return Generator(url, check_server(url, None, setting="--generator-url").models[0], patience)
+        return Generator(url, only_model(url, None, "--generator-url"), patience)
     except TeacherRefused as error:
         raise UsageError(str(error)) from error
 

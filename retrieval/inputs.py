@@ -7,7 +7,6 @@ same with pictures. Every other family goes through its own processor.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer, Idefics3Processor
 
 from annotate.errors import UsageError
+from annotate.text import parse_json
 from retrieval.conversation import EMB
 from retrieval.objective import IGNORED
 
@@ -206,7 +206,7 @@ def _pictures_template(folder: Path) -> str | None:
     for name in ("chat_template.jinja", "chat_template.json"):
         if (path := folder / name).is_file():
             text = path.read_text(encoding="utf-8")
-            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
+            return text if path.suffix == ".jinja" else str(parse_json(text)["chat_template"])
     return None
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from annotate.errors import InputError
 from annotate.images import ImageProblem, parse_recipe
 from annotate.images.decoding import decode
+from annotate.images.store import read_source
 
 KEPT_BYTES = 256 * 1024 * 1024
 LONGEST = 200  # times the other side; Qwen's image processor refuses more
@@ -103,6 +104,6 @@ def _decoded(data: bytes, side: int) -> Image.Image:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: image cannot be read ({error.strerror}); put it back") from error
+        return read_source(path)
+    except ImageProblem as error:
+        raise InputError(f"{path}: image cannot be read ({error}); put it back") from error

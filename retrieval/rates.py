@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 from annotate.datasets import join_captions
 from annotate.errors import InputError
 from annotate.files import write_output
+from annotate.text import parse_json
 from retrieval.checkpoint import Card
 from retrieval.data import is_held_out
 from retrieval.encode import QueryText, encode_images, encode_queries, model_key
@@ -114,8 +116,8 @@ def choose_rate(rates: Sequence[float], trial: Callable[[float], float]) -> floa
 
 def noted(note: Path, measure: Callable[[], float]) -> float:
     """What was measured, from the file `note` when it stands there: a trial is not measured twice."""
-    if note.is_file():
-        return float(json.loads(note.read_text())["mean_reciprocal_rank"])
+    with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
+        return float(parse_json(note.read_bytes())["mean_reciprocal_rank"])
     found = measure()
     write_output(note, json.dumps({"mean_reciprocal_rank": found}) + "\n")
     return found

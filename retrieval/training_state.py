@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from annotate.errors import InputError
 from annotate.files import write_output
+from annotate.text import parse_json
 from retrieval import checkpoint, distributed
 from retrieval.model import CirModel
 from retrieval.saving import save_tensors
@@ -82,10 +83,10 @@ def cut_metrics(path: Path, start: int) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for line in lines:
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:  # a line torn by a kill
-            break
-        if row["step"] >= start:
+            row = parse_json(line)
+            if row["step"] >= start:
+                break
+        except (ValueError, KeyError, TypeError):  # a line torn by a kill
             break
         kept.append(row)
     if distributed.rank() == 0 and lines:

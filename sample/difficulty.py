@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from annotate.errors import UsageError
+from annotate.text import plain
 from sample.looks import Look
 from sample.vocabulary import (
     ABSENT,
@@ -169,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if min(given.pictures, given.held_out, given.steps) < 1:
         error = UsageError("--pictures, --held-out and --steps take whole numbers from 1")
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     print(json.dumps(asdict(measure(given.domain, given.pictures, given.held_out, given.seed, given.steps))))
     return 0

@@ -12,8 +12,11 @@ from huggingface_hub import try_to_load_from_cache
 
 import annotate.doctor
 from annotate.doctor import Finding, doctor, shown
+from annotate.preparing import prepare
 from annotate.settings import RunSettings, resolve
 from annotate.teacher.launch import served_name
+from sample.writers.cirr import write_cirr
+from sample.writers.plan import Sizes
 from tests.teacher.fake_teacher import MODEL, fake_teacher
 from tests.teacher.fake_vllm import make_environment, make_model
 
@@ -73,6 +76,22 @@ def test_an_out_on_a_network_file_system_is_warned_of(
     monkeypatch.setattr(annotate.doctor, "MOUNTS", tmp_path / "mountinfo")
     found = [one for one in doctor(settings(tmp_path)) if "network file system" in one.what]
     assert [(one.level, kind in one.what) for one in found] == [("warn", True)] * (kind != "ext4")
+
+
+def test_pictures_are_looked_for_as_a_run_with_these_settings_does(tmp_path: Path) -> None:
+    root = tmp_path / "cirr"
+    write_cirr(root, 7, Sizes(train=60, val=2, test=2))
+    few = settings(tmp_path, root=root, limit=3)
+    images = prepare(resolve({"root": str(root), "limit": "3"}, {}, tmp_path)).images
+    assert not images.missing
+    kept = {path.resolve() for path in images.paths.values()}
+    gone = [path for path in root.rglob("*.png") if path.resolve() not in kept]
+    for path in gone:
+        path.unlink()
+    assert gone, "LIMIT=3 needs fewer pictures than there are"
+    assert about(doctor(few), "images: ").level == "ok"
+    assert about(doctor(few), "cirr train, 3 triplets").level == "ok"
+    assert not about(doctor(settings(tmp_path, root=root)), "images are missing").ok
 
 
 def test_every_finding_that_is_not_ok_has_a_cure(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from annotate.errors import UsageError
 from annotate.files import usable_path
 from annotate.images import parse_recipe
 from annotate.teacher.hub import is_hub_name
 from annotate.text import did_you_mean, plain
+from annotate.urls import MODEL_SERVER, TEACHER_KEY, checked_url
 
 Value = str | int | float | bool | Path | tuple[str, ...] | tuple[tuple[str, float], ...] | None
 Source = Literal["flag", "environment", "file", "default"]
@@ -58,7 +58,6 @@ class Given:
 
 
 # Of an address: an example, and the variable its key goes into; a model server's unless said otherwise.
-MODEL_SERVER = ("http://host:8000/v1", "TEACHER_API_KEY")
 OTHER_SERVERS = {"prefect_api": ("http://host:4200/api", "PREFECT_API_AUTH_STRING")}
 
 
@@ -178,25 +177,8 @@ def teacher(given: Given) -> str:
 
 def url(given: Given) -> str:
     """An http(s) URL without credentials, query or fragment; never echoed: it may hold a secret."""
-    example, key_variable = OTHER_SERVERS.get(given.name, MODEL_SERVER)
-    advice = f"give e.g. {given.spell(example)}"
-    try:
-        parts = urlsplit(given.text)
-        port = parts.port
-    except ValueError:
-        raise UsageError(f"{given.named} is not a URL; {advice}") from None
-    if parts.scheme not in ("http", "https"):
-        raise UsageError(f"{given.named} must begin with http:// or https://; {advice}")
-    if "@" in parts.netloc or parts.username is not None or parts.password is not None:
-        raise UsageError(
-            f"{given.named} carries credentials; leave them out and put the key into the environment "
-            f"as {key_variable}"
-        )
-    if parts.query or parts.fragment or "?" in given.text or "#" in given.text:
-        raise UsageError(f"{given.named} carries a query or fragment; keys go into {key_variable}; {advice}")
-    if not parts.hostname or port == 0 or not re.fullmatch(r"[\x21-\x7e]+", given.text):
-        raise UsageError(f"{given.named} names no usable host and port; {advice}")
-    return given.text.rstrip("/")
+    example, key = OTHER_SERVERS.get(given.name, (MODEL_SERVER, TEACHER_KEY))
+    return checked_url(given.text, given.named, given.spell(example), key)
 
 
 def urls(given: Given) -> str:

@@ -24,8 +24,9 @@ from PIL import Image, ImageDraw
 
 from annotate.errors import TeacherRefused
 from annotate.prompts import load_prompts
-from annotate.teacher.probe import base_url, check_server, shown_url
+from annotate.teacher.probe import check_server
 from annotate.text import parse_json
+from annotate.urls import checked_url
 from schemas.answers import CaptionAnswer, response_schema
 
 LETTERS = ("A", "B")
@@ -67,12 +68,13 @@ class _Drawn:
 async def run_canary(url: str, model: str, api_key: str | None = None) -> CanaryReport:
     """Ask the server behind `url` (ends in /v1) what a run would ask; see the module for what is proved.
 
-    Raises `TeacherRefused`: one line that says what the server does instead, and the cure.
+    Raises `UsageError` or `TeacherRefused`: one line that says what the server does instead, and the cure.
     """
+    url = checked_url(url)
     await asyncio.to_thread(check_server, url, model, api_key)  # says best what is wrong with an address
     # Neither proxies nor OPENAI_* variables: what is checked must be what the run uses.
     async with AsyncOpenAI(
-        base_url=base_url(url),
+        base_url=url,
         api_key=api_key or "none",
         organization="",
         project="",
@@ -80,7 +82,7 @@ async def run_canary(url: str, model: str, api_key: str | None = None) -> Canary
         timeout=WAIT_SECONDS,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False),
     ) as client:
-        canary = _Canary(client, shown_url(url), model)
+        canary = _Canary(client, url, model)
         try:
             return await canary.sing()
         except (LookupError, AttributeError, TypeError, ValueError) as error:  # the SDK checks no types

@@ -18,9 +18,10 @@ from annotate.teacher import wire
 from annotate.teacher.health import is_alive, metrics_of, read_bounded
 from annotate.teacher.hedge import Durations, hedged
 from annotate.teacher.pace import keep_pace
-from annotate.teacher.pool import DEFAULT_PATIENCE, IMAGES_REMEMBERED, Patience, Pool, Server, checked_url
+from annotate.teacher.pool import DEFAULT_PATIENCE, IMAGES_REMEMBERED, Patience, Pool, Server
 from annotate.teacher.request import Picture, Reply, Request
 from annotate.teacher.retry import BadReply, Decision, HttpStatus, Unanswered, classify
+from annotate.urls import checked_url
 
 KEEP_ALIVE = 4.0
 """Seconds; vLLM closes idle connections after 5, and one closed under our feet would cost a retry."""

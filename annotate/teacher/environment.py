@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.errors import CirError, TeacherRefused, UsageError
-from annotate.text import parse_json
+from annotate.text import parse_json, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = ROOT / "requirements-teacher.txt"
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"== teacher environment: {folder}: {recipe.what}", flush=True)
         print(f"   {build(folder, recipe)}")
     except CirError as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error)), file=sys.stderr)
         return error.exit_status
     return 0
 

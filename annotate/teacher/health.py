@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from annotate.teacher.pool import Server
+from annotate.teacher.probe import LARGEST_BODY
 from annotate.teacher.retry import BadReply
-
-LARGEST_BODY = 4_000_000
 
 
 async def is_alive(session: aiohttp.ClientSession, server: Server, seconds: float) -> bool:

@@ -12,7 +12,7 @@ from annotate.settings import RunSettings
 from annotate.teacher.canary import run_canary
 from annotate.teacher.client import Stats, TeacherClient
 from annotate.teacher.pool import Patience
-from annotate.teacher.probe import check_server, shown_url
+from annotate.teacher.probe import check_server
 from annotate.teacher.request import Ask
 from annotate.teacher.server import start_server
 from annotate.teacher.wire import Images
@@ -104,5 +104,5 @@ def only_model(url: str, api_key: str | None, setting: str = "TEACHER_URL") -> s
     if len(models) != 1:
         one = "set TEACHER_MODEL to one of them"
         cure = one if setting == "TEACHER_URL" else "it must serve one: give the URL of such a server"
-        raise TeacherRefused(f"{setting} {shown_url(url)} serves {', '.join(models) or 'nothing'}; {cure}")
+        raise TeacherRefused(f"{setting} {url} serves {', '.join(models) or 'nothing'}; {cure}")
     return models[0]

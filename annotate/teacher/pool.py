@@ -13,9 +13,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from annotate.errors import RunIncomplete, UsageError
+from annotate.errors import RunIncomplete
 
 IMAGES_REMEMBERED = 50_000
 LONGEST_DOUBT = 5
@@ -239,22 +238,3 @@ class Pool:
         up = [server for server in self.servers if server.up and server is not avoid]
         preferred = max(up, key=lambda server: hashlib.sha256(f"{affinity} {server.url}".encode()).digest())
         return preferred if preferred in able and preferred.in_flight <= least.in_flight + SLACK else least
-
-
-def checked_url(url: str) -> str:
-    """The base URL (…/v1) without a trailing slash. Raises `UsageError`, which never repeats credentials."""
-    text = url.strip()
-    if not text.isascii() or any(not c.isprintable() or c.isspace() for c in text):
-        raise UsageError("TEACHER_URL has characters that do not belong in a URL")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError("TEACHER_URL has a bad host or port; give http://host:8000/v1") from error
-    if parts.scheme not in ("http", "https"):
-        raise UsageError("TEACHER_URL must start with http:// or https://")
-    if "@" in parts.netloc:
-        raise UsageError("TEACHER_URL must not carry credentials; set the API key in the environment")
-    if not host or port == 0 or parts.query or parts.fragment:
-        raise UsageError("TEACHER_URL must look like http://host:8000/v1, without query or fragment")
-    return text.rstrip("/")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,8 +12,10 @@ from typing import Any
 
 from annotate.errors import TeacherRefused
 from annotate.text import parse_json
+from annotate.urls import checked_url
 
 LONGEST_NAME = 300
+LARGEST_BODY = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +31,25 @@ def check_server(
 ) -> ServerFacts:
     """Ask a server for its models and version; `model` None asks for no particular one.
 
-    `setting` is what gave the URL. Raises `TeacherRefused`, one line with the cure: not reachable, no API
-    (HTML), key refused, another model.
+    `setting` is what gave the URL. Raises `UsageError` when it is none, and `TeacherRefused`, one line with
+    the cure: not reachable, no API (HTML), key refused, another model.
     """
-    base = base_url(url, setting)
-    listed = _get_json(f"{base}/models", url, api_key, setting)
+    base = checked_url(url, setting)
+    listed = _get_json(f"{base}/models", base, api_key, setting)
     entries = listed.get("data") if isinstance(listed, dict) else None
     if not isinstance(entries, list) or not all(isinstance(e, dict) and "id" in e for e in entries):
         raise TeacherRefused(
-            f"{setting} {shown_url(url)}: /models is no OpenAI model list; give the URL that ends in /v1"
+            f"{setting} {base}: /models is no OpenAI model list; give the URL that ends in /v1"
         )
     names = tuple(entry["id"] for entry in entries if _is_name(entry["id"]))
     if model is not None and model not in names:
         served = ", ".join(repr(name) for name in names[:8]) or "nothing"
         raise TeacherRefused(
-            f"{setting} {shown_url(url)} does not serve {model!r} but {served};"
-            " set TEACHER_MODEL to what it serves"
+            f"{setting} {base} does not serve {model!r} but {served}; set TEACHER_MODEL to what it serves"
         )
     version = None
     with suppress(TeacherRefused):  # providers other than vLLM have no /version
-        answer = _get_json(f"{base.removesuffix('/v1')}/version", url, api_key, setting)
+        answer = _get_json(f"{base.removesuffix('/v1')}/version", base, api_key, setting)
         version = str(answer["version"]) if isinstance(answer, dict) and "version" in answer else None
     return ServerFacts(version, names)
 
@@ -57,23 +57,6 @@ def check_server(
 def _is_name(name: object) -> bool:
     """Whether a model can be asked for and shown by this name; others count as not served."""
     return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
-
-
-def base_url(url: str, setting: str = "TEACHER_URL") -> str:
-    """`url` without a slash at its end. Raises `TeacherRefused` for anything but an http(s) URL."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # brackets or a port that cannot be read
-        usable = False
-    if not usable:
-        raise TeacherRefused(f"{setting} {shown_url(url)!r} is no URL; write it like http://host:8000/v1")
-    return url.rstrip("/")
-
-
-def shown_url(url: str) -> str:
-    """`url` without a user and password in it, which must not be logged."""
-    return re.sub(r"//[^/]*@", "//", url)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -100,28 +83,27 @@ def answers_health(base: str) -> bool:
 
 
 def _get_json(address: str, url: str, api_key: str | None, setting: str) -> Any:
-    shown = shown_url(url)
     request = urllib.request.Request(address, headers={"Accept": "application/json"})
     if api_key:
         request.add_header("Authorization", f"Bearer {api_key}")
     try:
         with opener().open(request, timeout=30) as answer:
-            body = answer.read(8 << 20)
+            body = answer.read(LARGEST_BODY)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (401, 403):
             keyed = setting != "--generator-url"
             cure = "set TEACHER_API_KEY in the environment" if keyed else "give a server that asks for none"
-            raise TeacherRefused(f"{setting} {shown} wants a key (HTTP {error.code}); {cure}") from error
+            raise TeacherRefused(f"{setting} {url} wants a key (HTTP {error.code}); {cure}") from error
         raise TeacherRefused(
-            f"{setting} {shown} answered HTTP {error.code} to {shown_url(address)};"
+            f"{setting} {url} answered HTTP {error.code} to {address};"
             " give the URL of an OpenAI-compatible server that ends in /v1"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         start = "start the server there" + (" (`make serve-teacher`)" if setting == "TEACHER_URL" else "")
         raise TeacherRefused(
-            f"{setting} {shown} cannot be reached ({reason}); {start}, or correct the URL"
+            f"{setting} {url} cannot be reached ({reason}); {start}, or correct the URL"
         ) from error
     try:
         return parse_json(body)
@@ -130,5 +112,5 @@ def _get_json(address: str, url: str, api_key: str | None, setting: str) -> Any:
         what = "an HTML page" if page else "no JSON"
         cure = "it is a web page, not an API: give the URL" if page else "give the URL of its API,"
         raise TeacherRefused(
-            f"{setting} {shown} answers {what} where a model list should be; {cure} that ends in /v1"
+            f"{setting} {url} answers {what} where a model list should be; {cure} that ends in /v1"
         ) from error

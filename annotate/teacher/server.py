@@ -1,4 +1,4 @@
-"""Starts a teacher server, waits until it answers, stops it; asks a running one who it is."""
+"""Starts a teacher server, waits until it answers, stops it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from annotate.errors import CirError, RunIncomplete, TeacherRefused
 from annotate.processes import free_port, guarded
 from annotate.teacher import launch
 from annotate.teacher.probe import ServerFacts, answers_health, check_server
-
-__all__ = ["Server", "ServerFacts", "check_server", "free_port", "serve_forever", "start_server"]
 
 TAIL_LINES = 12
 START_SECONDS = 900.0

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate.errors import CirError, InputError
+from annotate.text import plain
 from sample.training_flags import check_training
 
 if TYPE_CHECKING:
-    from sample.base.loop import Practice
+    from sample.loop import Phase
     from sample.teacher.pictures import Pictures
 
-Make = Callable[[Path, "list[Pictures]", Path | None], "tuple[Practice, Callable[[Path], None]]"]
+Make = Callable[[Path, "list[Pictures]", Path | None], "tuple[Phase, Callable[[Path], None]]"]
 """From the work folder, its pictures and a model of before: what practises, and what writes the folder."""
 
 
@@ -51,7 +52,7 @@ def train(
     import torch
 
     from sample.base.corpus import DOMAINS
-    from sample.base.loop import practise
+    from sample.loop import Budget, run
     from sample.teacher.pictures import open_pictures
 
     work: Path = given.work
@@ -62,9 +63,10 @@ def train(
             raise InputError(f"{work} holds no pictures; give the --work of `python -m sample.teacher train`")
         pictures = [open_pictures(work / "pictures", domain, given.count) for domain in DOMAINS]
         practice, export = make(work, pictures, given.init if inits else None)
-        practise(practice, given.minutes, work / f"{name}.safetensors")
+        budget = Budget(given.minutes, 25, 150, 2.0, 2, 10)  # its steps are long
+        run(practice, budget, work / f"{name}.safetensors")
         export(given.out)
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     return 0

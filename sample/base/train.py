@@ -26,6 +26,7 @@ from annotate.errors import InputError
 from sample import world
 from sample.base.corpus import DOMAINS, IMAGE_START, Document, Scribe
 from sample.base.kin import apart, draw_family, graded_loss, photographed
+from sample.loop import Figures
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import IMAGE_TOKENS, build_config, build_model, connect, normalise, read, see
@@ -73,7 +74,7 @@ def new_model(
 
 
 class BasePractice:
-    """Model, optimisers and the step (see loop.Practice)."""
+    """Model, optimisers and the step (see loop.Phase)."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class BasePractice:
         self.optimizers = optim.build_optimizers(parts, plan.lr, plan.small_lr)
         self.modules: dict[str, nn.Module] = {"model": self.model}
 
-    def forward(self, held: bool, number: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, held: bool, number: int) -> tuple[Tensor, Figures]:
         """Loss and figures of one batch, a function of the seed and `number`."""
         rng = random.Random(f"{self.plan.seed}-{number}-{held}")
         only_copies = number < self.plan.copying_steps and not held

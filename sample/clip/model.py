@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
+from annotate.text import parse_json
 from sample.base.corpus import build_tokenizer
 from sample.teacher.tokens import EOS, PAD
 
@@ -51,7 +52,7 @@ def pad_moved(serialized: str) -> str:
 
     vLLM puts token 0 where a CLIP's picture stands, and refuses a model whose token 0 is a special one.
     """
-    data = json.loads(serialized)
+    data = parse_json(serialized)
     vocabulary = data["model"]["vocab"]
     vocabulary[PAD], vocabulary["!"] = vocabulary["!"], vocabulary[PAD]
     for token in data["added_tokens"]:

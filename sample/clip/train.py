@@ -22,6 +22,7 @@ from sample import claim_words, world
 from sample.base.corpus import DOMAINS
 from sample.base.train import contrast_loss
 from sample.clip.model import WIDTH, build_clip
+from sample.loop import Figures
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.model import WIDTH as HEAD_WIDTH
@@ -62,7 +63,7 @@ class Seen(nn.Module):
 
 
 class ClipPractice:
-    """Model, discarded heads, optimisers and the step (see base.loop.Practice)."""
+    """Model, discarded heads, optimisers and the step (see loop.Phase)."""
 
     def __init__(self, plan: Plan, pictures: Sequence[Pictures], tokenizer: PreTrainedTokenizerFast) -> None:
         torch.manual_seed(plan.seed)
@@ -75,7 +76,7 @@ class ClipPractice:
         )
         self.modules: dict[str, nn.Module] = {"model": self.model, "seen": self.seen}
 
-    def forward(self, held: bool, number: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, held: bool, number: int) -> tuple[Tensor, Figures]:
         """Loss and figures of one batch, a function of the seed and `number`."""
         rng = random.Random(f"{self.plan.seed}-{number}-{held}")
         draws = np.random.default_rng([self.plan.seed, number, held])

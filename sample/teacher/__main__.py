@@ -12,6 +12,8 @@ from pathlib import Path
 import aiohttp
 
 from annotate.errors import CirError, TeacherRefused, UsageError
+from annotate.text import plain
+from annotate.urls import checked_url
 from sample.teacher.evaluate import evaluate
 from sample.training_flags import check_training
 
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.threads,
             )
     except CirError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
     return 0
 
@@ -86,7 +88,7 @@ def _evaluated(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     try:
         return asyncio.run(
             evaluate(
-                arguments.url,
+                checked_url(arguments.url, "--url"),
                 arguments.model,
                 PROMPTS,
                 arguments.count,

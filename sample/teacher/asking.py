@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import aiohttp
 from PIL import Image
 
 from annotate.errors import TeacherRefused
+from annotate.text import parse_json
 from sample import world
 from sample.teacher.draw import Case
 from sample.teacher.spelling import MEANINGS
@@ -66,8 +66,8 @@ class Client:
         text = (await self.ask(messages, **options))["message"]["content"]
         messages.append({"role": "assistant", "content": text})
         try:
-            answer: dict[str, Any] = json.loads(text)
-        except json.JSONDecodeError:
+            answer: dict[str, Any] = parse_json(text)
+        except ValueError:
             return {}
         return answer
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration
 
+from sample.loop import Figures
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.language import JUDGE_SIZE, blanked, lesson_sums
 from sample.teacher.lessons import Mix, draw_lessons
-from sample.teacher.loop import Figures
 from sample.teacher.model import IMAGE_TOKENS, WIDTH, connect, normalise, see
 from sample.teacher.pictures import HELD_OUT, Pictures
 from sample.teacher.strange import Shown, strange_of

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from annotate.text import parse_json
+
 WARM_UP = 0.03
 
 
@@ -118,6 +120,6 @@ def read_facts(path: Path) -> dict[str, float]:
     """The `facts` of a saved state."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    facts: dict[str, float] = json.loads(header["__metadata__"]["facts"])
+        header = parse_json(stream.read(length))
+    facts: dict[str, float] = parse_json(header["__metadata__"]["facts"])
     return facts

@@ -11,11 +11,11 @@ import torch
 from transformers import AutoTokenizer, Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from annotate.errors import InputError, UsageError
+from sample.loop import Budget, run
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS, build_tokenizer
 from sample.teacher.export import export
 from sample.teacher.language_phase import LanguagePhase, LanguagePlan
-from sample.teacher.loop import Budget, run
 from sample.teacher.model import build_config, build_model
 from sample.teacher.pictures import CHUNK, SEED, open_pictures, render_all
 from sample.teacher.talk import Talk

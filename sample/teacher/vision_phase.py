@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import Idefics3ForConditionalGeneration
 
+from sample.loop import Figures
 from sample.processor import quick_products
 from sample.teacher import optim
 from sample.teacher.corpus import DOMAINS
 from sample.teacher.draw import UNASKED
-from sample.teacher.loop import Figures
 from sample.teacher.model import connect, normalise, see
 from sample.teacher.pictures import HELD_OUT, Pictures
 from sample.teacher.strange import strange_of

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from annotate.errors import OutputError
 from annotate.files import write_output
+from annotate.text import parse_json
 from sample.writers import WRITERS, Sizes, Written
 
 WORLD = 2
@@ -44,7 +45,7 @@ def write_whole(dataset: str, root: Path, seed: int) -> None:
 def stale_words(root: Path) -> str:
     """That a rendered world may not be what this version would render, and the cure; empty when it is."""
     try:
-        world = json.loads((root / STAMP).read_bytes()).get("world")
+        world = parse_json((root / STAMP).read_bytes()).get("world")
     except (OSError, ValueError, AttributeError):
         world = None
     if world == WORLD:

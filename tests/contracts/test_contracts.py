@@ -1,4 +1,4 @@
-"""What others rely on: make targets, flags, manifest keys, columns, reason codes, exit statuses."""
+"""What others rely on: flags, manifest keys, columns, reason codes, exit statuses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,6 @@ from schemas.row import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TARGETS = (
-    "help setup sample sample-models annotate select train-eval prove ui serve-teacher soak crash check test "
-    "lint clean"
-)
 VARIABLES = (
     "DATASET SPLIT CATEGORY ROOT OUT LIMIT SEED TEACHER TEACHER_FLAGS TEACHER_URL TEACHER_MODEL "
     "TEACHER_SEES_TARGET ALLOW_MISSING RUNNER CONCURRENCY CHECKS CHANCES GUIDED EARLY_STOP ENCODER_URL "
@@ -44,11 +40,6 @@ CODES = (
     "caption_invalid reasoning_invalid conclusion_invalid answer_cut_off teacher_refused no_answer "
     "context_too_long image_rejected"
 )
-
-
-def test_make_targets() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(TARGETS.split()) <= targets
 
 
 def test_every_make_variable_is_a_flag_of_annotate_run() -> None:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "retrieval": {"schemas", "annotate", "retrieval"},
     "retrieval.defaults": {"schemas", "annotate", "retrieval", "sample"},  # missing worlds, rendered lazily
     "flows": {"schemas", "annotate", "retrieval", "flows"},
-    "sample": {"schemas", "annotate", "sample", "retrieval"},
+    "sample": {"schemas", "annotate", "sample"},
 }
 
 # inside annotate/: the path of the data, left to right; a module imports from its own place or further left

@@ -74,8 +74,17 @@ def test_another_program_s_port_is_not_ours(tmp_path: Path) -> None:
         ("annotate", "ABLATION=0", "did you mean ABLATIONS?"),
         ("annotate", "QQQQ=1", "QQQQ is no variable of this Makefile; `make help` lists them"),
         ("annotate", "A'B=1", "A'B is no variable"),
-        ("train-eval", "DATASET=cirr", "DATASET means nothing to train-eval, which takes DATA "),
+        ("train-eval", "DATASET=cirr", "DATASET means nothing to train-eval; `make help` lists"),
         ("train-eval", "SEED=3", "SEED means nothing to train-eval"),
+        ("annotate", "PRECISION=0.99", "PRECISION means nothing to annotate"),
+        ("annotate", "SEEDS=0", "SEEDS means nothing to annotate"),
+        ("annotate", "DATA=x", "DATA means nothing to annotate"),
+        ("select", "LIMIT=40", "LIMIT means nothing to select"),
+        ("select", "DATASET=circo", "DATASET means nothing to select"),
+        ("prove", "DATASET=cirr", "DATASET means nothing to prove"),
+        ("sample", "LIMIT=40", "LIMIT means nothing to sample"),
+        ("doctor", "PRECISION=1", "PRECISION means nothing to doctor"),
+        ("ui", "PORT=4300", "PORT means nothing to ui"),
         ("train-eval", "RUNNER=locl", "RUNNER is local or prefect, not locl"),
         ("train-eval", "ALLOW_MISSING=some", "ALLOW_MISSING is 1 or 0, not some"),
         ("prove", "FULL=yes", "FULL is 1 or 0, not yes"),
@@ -104,6 +113,8 @@ def test_a_variable_that_would_change_nothing_stops_before_anything_starts(
         "ui",
         "serve-teacher",
         "bench",
+        "doctor",
+        "audit",
         "prove",
         "soak",
         "crash",
@@ -133,6 +144,18 @@ def test_a_switch_of_prove_is_on_at_1_alone(name: str, flag: str) -> None:
     assert flag in make("-n", "prove", f"{name}=1").stdout
     for given in (f"{name}=0", f"{name}=", "ROWS=5"):
         assert flag not in make("-n", "prove", given).stdout
+
+
+def test_targets_that_are_made_together_take_what_any_of_them_takes() -> None:
+    assert make("-n", "annotate", "train-eval", "DATASET=cirr", "ABLATIONS=0").returncode == 0
+    assert make("-n", "annotate", "select", "SEEDS=0").returncode == 2
+
+
+def test_every_target_says_what_it_reads() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    goals = re.search(r"^GOALS := (.*)$", makefile, re.MULTILINE)
+    phony = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)) - {"help"}
+    assert goals is not None and set(goals[1].split()) == phony
 
 
 def test_every_variable_that_a_recipe_reads_may_be_given() -> None:

@@ -14,14 +14,14 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerFast
 
 from annotate.errors import InputError
-from sample import world
-from sample.base import loop
+from sample import loop, world
 from sample.base.__main__ import make
 from sample.base.command import train
 from sample.base.corpus import DOMAINS, Scribe, build_tokenizer
 from sample.base.kin import LENGTH, SIZE, apart, draw_family, graded_loss
 from sample.base.train import contrast_loss
 from sample.clip.model import build_clip, build_clip_tokenizer, export_clip
+from sample.loop import Budget
 from sample.teacher.tokens import EOS
 from sample.vocabulary import KINDS, SIZES
 
@@ -197,7 +197,7 @@ class _Practice:
         self.line = line
         self.asked: list[int] = []
 
-    def forward(self, held: bool, number: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def forward(self, held: bool, number: int) -> tuple[torch.Tensor, loop.Figures]:
         self.asked += [] if held else [number]
         return (self.line.weight - 1) ** 2, {"away": abs(float(self.line.weight.detach()) - 1)}
 
@@ -223,12 +223,22 @@ def test_a_training_that_would_export_what_it_never_trained_is_refused(
 
 def test_practice_goes_on_at_the_step_and_with_the_weights_of_its_checkpoint(tmp_path: Path) -> None:
     first, second = _Practice(), _Practice()
-    loop.practise(first, 0.002, tmp_path / "line.safetensors")
-    loop.practise(second, 0.004, tmp_path / "line.safetensors")
+    checkpoint = tmp_path / "line.safetensors"
+    loop.run(first, Budget(0.002), checkpoint)
+    loop.run(second, Budget(0.004), checkpoint)
     assert first.asked[0] == 0 and second.asked[0] == first.asked[-1] + 1
     away = [abs(practice.line.weight.item() - 1) for practice in (second, first)]
     assert away[0] < away[1] < 4
     assert (tmp_path / "line.jsonl").read_text().count('"held": true') >= 2
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "line.safetensors"
+    loop.run(_Practice(), Budget(0.0001), checkpoint)
+    other = _Practice()
+    other.modules["more"] = _Line()
+    with pytest.raises(InputError, match=r"line\.safetensors: checkpoint of another network \(.*; remove it"):
+        loop.run(other, Budget(0.0002), checkpoint)
 
 
 def test_the_clip_folder_is_loaded_by_transformers_and_sees_pixels_as_in_training(tmp_path: Path) -> None:

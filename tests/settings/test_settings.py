@@ -16,32 +16,6 @@ from annotate.settings import (
 from annotate.settings.declared import PREFIX, SETTINGS
 from tests.settings.asked import command, reason, refusal
 
-MAKE_VARIABLES = [
-    "DATASET",
-    "SPLIT",
-    "CATEGORY",
-    "ROOT",
-    "OUT",
-    "LIMIT",
-    "SEED",
-    "TEACHER",
-    "TEACHER_URL",
-    "TEACHER_MODEL",
-    "TEACHER_SEES_TARGET",
-    "ALLOW_MISSING",
-    "RUNNER",
-    "CONCURRENCY",
-    "CHECKS",
-    "CHANCES",
-    "THRESHOLDS",
-]
-
-
-def test_every_make_variable_of_the_contract_is_a_setting_with_a_flag() -> None:
-    variables = {setting.variable: setting.flag for setting in SETTINGS}
-    assert set(MAKE_VARIABLES) <= set(variables)
-    assert variables["TEACHER_URL"] == "--teacher-url"
-
 
 def test_every_setting_arrives_in_run_settings(tmp_path: Path) -> None:
     assert {s.name for s in SETTINGS} | {"source"} == set(RunSettings.__slots__)
@@ -74,7 +48,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
 
 
 def test_empty_variables_from_make_mean_not_given(tmp_path: Path) -> None:
-    empty = {PREFIX + variable: " " for variable in MAKE_VARIABLES}
+    empty = {PREFIX + setting.variable: " " for setting in SETTINGS}
     assert command(tmp_path, **empty) == command(tmp_path)
 
 

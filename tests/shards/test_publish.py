@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -248,14 +247,6 @@ def test_the_card_says_what_is_there_and_warns_of_leakage(tmp_path: Path) -> Non
     plan = make_plan(TRIPLETS, JOB)
     publish(plan, [], tmp_path / "other", seeing)
     assert "LEAKAGE" in (tmp_path / "other" / "README.md").read_text()
-
-
-def test_the_manifest_has_the_agreed_keys(tmp_path: Path) -> None:
-    annotate(tmp_path, mixed())
-    agreed = (
-        "status counts dataset split source root layout image_recipe limit teacher prompts thresholds files"
-    )
-    assert {*agreed.split(), "versions"} <= set(json.loads((tmp_path / "out" / "manifest.json").read_text()))
 
 
 def test_rows_made_with_another_list_of_aspects_are_other_rows(tmp_path: Path) -> None:

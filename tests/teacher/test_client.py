@@ -10,8 +10,8 @@ import pytest
 
 from annotate.errors import UsageError
 from annotate.images import moved
-from annotate.teacher.pool import checked_url
 from annotate.teacher.request import Reply, Request, Turn
+from annotate.urls import checked_url
 from tests.faults.fakes import SCHEMA, FakeImages, picture, question, verdict
 from tests.faults.server import State, serving
 from tests.teacher.clients import Recorder, client_of, with_server

@@ -7,9 +7,8 @@ import threading
 
 import pytest
 
-from annotate.errors import TeacherRefused
-from annotate.teacher.probe import answers_health
-from annotate.teacher.server import check_server
+from annotate.errors import CirError, TeacherRefused, UsageError
+from annotate.teacher.probe import answers_health, check_server
 from tests.teacher.fake_teacher import MODEL, fake_teacher
 
 
@@ -104,7 +103,7 @@ def test_what_is_no_url_answers_no_health(url: str) -> None:
 
 def test_a_wrong_url_is_named_by_the_setting_that_gave_it() -> None:
     for url in ("http://127.0.0.1:9/v1", "nothing"):
-        with pytest.raises(TeacherRefused, match=r"^ENCODER_URL "):
+        with pytest.raises(CirError, match=r"^ENCODER_URL "):
             check_server(url, None, None, "ENCODER_URL")
 
 
@@ -112,16 +111,24 @@ def test_a_wrong_url_is_named_by_the_setting_that_gave_it() -> None:
     "url", ["", "host:8000/v1", "file:///etc/passwd", "http://", "http://[x/v1", "http://h:x/v1"]
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
-    with pytest.raises(TeacherRefused, match="no URL; write it like"):
+    with pytest.raises(UsageError, match=r"^TEACHER_URL .*give e\.g\. http://host:8000/v1$"):
         check_server(url, MODEL)
 
 
-def test_key_and_password_are_used_but_not_shown() -> None:
+@pytest.mark.parametrize("setting", ["TEACHER_URL", "--generator-url"])
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "nohost.invalid", "h:port"])
+def test_a_url_with_a_password_is_refused_without_repeating_it(host: str, setting: str) -> None:
+    with pytest.raises(UsageError, match=f"^{setting} carries credentials") as refused:
+        check_server(f"http://me:sesame@{host}/v1", MODEL, setting=setting)
+    assert "sesame" not in str(refused.value)
+
+
+def test_the_key_is_used_but_not_shown() -> None:
     with fake_teacher() as teacher:
         check_server(teacher.url, MODEL, "sesame")
         assert teacher.keys == ["Bearer sesame"]
-    with pytest.raises(TeacherRefused) as refused:
-        check_server("http://me:sesame@127.0.0.1:9/v1", MODEL)
+    with fake_teacher("locked") as teacher, pytest.raises(TeacherRefused) as refused:
+        check_server(teacher.url, MODEL, "sesame")
     assert "sesame" not in str(refused.value)
 
 

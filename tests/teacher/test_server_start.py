@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from annotate.errors import RunIncomplete, TeacherRefused
+from annotate.processes import free_port
 from annotate.teacher.launch import served_name, vllm_package
-from annotate.teacher.server import free_port, log_tail, most_seconds, start_server
+from annotate.teacher.server import log_tail, most_seconds, start_server
 from tests.teacher.fake_vllm import make_environment, make_model
 
 ROOT = Path(__file__).resolve().parents[2]

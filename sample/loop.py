@@ -1,4 +1,4 @@
-"""The loop of every training phase: a wall-clock budget, resumable checkpoints, a JSONL log."""
+"""The loop that trains each of the small models: a wall-clock budget, resumable checkpoints, a JSONL log."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from annotate.errors import InputError
 from sample.teacher import optim
 
-Figures = Mapping[str, Sequence[float]]
-"""Name -> what it was for each thing measured; the log shows means."""
+Figures = Mapping[str, float | Sequence[float]]
+"""Name -> what it was, for each thing measured or in all; the log shows means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Budget:
     log_steps: int = 200
     eval_steps: int = 1000
     save_minutes: float = 3.0
+    held_batches: int = 10
+    last_held_batches: int = 25
 
 
 class Phase(Protocol):
@@ -39,7 +42,10 @@ class Phase(Protocol):
 
 
 def run(phase: Phase, budget: Budget, checkpoint: Path) -> None:
-    """Train until the budget is spent; goes on from `checkpoint` when it is there."""
+    """Train until the budget is spent; goes on from `checkpoint`, which grows on the way with its log.
+
+    Raises `InputError` when the checkpoint is of another network.
+    """
     step, spent = 0, 0.0
     if checkpoint.exists():
         step, spent = _resume(phase, checkpoint)
@@ -61,12 +67,12 @@ def run(phase: Phase, budget: Budget, checkpoint: Path) -> None:
                 _log(log, {"step": step, "minutes": round(spent, 2), **_means(sums)})
                 sums = {}
             if step % budget.eval_steps == 0:
-                _log(log, {"step": step, "held": True, **evaluate(phase, 10)})
+                _log(log, {"step": step, "held": True, **evaluate(phase, budget.held_batches)})
             if time.monotonic() - saved > 60 * budget.save_minutes:
                 _save(phase, checkpoint, step, spent)
                 saved = time.monotonic()
         _save(phase, checkpoint, step, spent)
-        _log(log, {"step": step, "held": True, **evaluate(phase, 25)})
+        _log(log, {"step": step, "held": True, **evaluate(phase, budget.last_held_batches)})
 
 
 @torch.no_grad()
@@ -85,7 +91,7 @@ def _save(phase: Phase, path: Path, step: int, spent: float) -> None:
 def _resume(phase: Phase, path: Path) -> tuple[int, float]:
     missing = optim.load_modules(path, phase.modules)
     if missing:
-        raise ValueError(f"{path} is a checkpoint of another network: {missing[:3]}")
+        raise InputError(f"{path}: checkpoint of another network ({missing[0]}); remove it")
     optim.load_optimizers(path, phase.optimizers)
     facts = optim.read_facts(path)
     return int(facts["step"]), facts["minutes"]
@@ -93,7 +99,7 @@ def _resume(phase: Phase, path: Path) -> tuple[int, float]:
 
 def _add(sums: dict[str, list[float]], figures: Figures) -> None:
     for name, values in figures.items():
-        sums.setdefault(name, []).extend(values)
+        sums.setdefault(name, []).extend(values if isinstance(values, Sequence) else [values])
 
 
 def _means(sums: Mapping[str, Sequence[float]]) -> dict[str, float]:
