@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # models are folders; nothing here
 from annotate.errors import CirError, RunIncomplete, UsageError
 from annotate.files import usable_path
 from annotate.text import plain, take_any_text
+from retrieval import distributed
 from retrieval.commands import COMMANDS, quiet
 from retrieval.defaults import OUTPUTS
 from retrieval.flags import (
@@ -33,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
         refuse_files(arguments)
+        if arguments.function != "train" and distributed.started_by_torchrun():
+            raise UsageError(
+                "torchrun starts `train` only, a process a GPU; run this command once, without it"
+            )
         quiet()
         with within_memory():
             return COMMANDS[arguments.function](arguments)
@@ -107,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
     add_model(encode)
     encode.add_argument("--images", type=usable_path, required=True, help="folder of .png and .jpg files")
     encode.add_argument("--out", type=usable_path, required=True, help="folder for the embeddings")
+    add_allow_missing(encode, "leave out pictures that cannot be decoded, counted")
     encode.set_defaults(function="encode")
 
     evaluate = commands.add_parser("evaluate", allow_abbrev=False, help="measure by a dataset's protocol")

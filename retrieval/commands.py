@@ -13,12 +13,13 @@ from transformers.utils import logging as transformers_logging
 
 from annotate.errors import InputError, UsageError
 from annotate.files import remove_leftovers
+from annotate.images import parse_recipe
 from annotate.locks import hold_lock
 from annotate.text import plain
 from retrieval import checkpoint, defaults, distributed
 from retrieval.checkpoint import Card
 from retrieval.conversation import ChainMode
-from retrieval.encode import encode_images, model_key
+from retrieval.encode import encode_images, model_key, remove_replaced
 from retrieval.eval_sets import open_eval_sets, query_jobs
 from retrieval.evaluate import Asking, Choices, EvalSet, ask, evaluate, with_chains_only
 from retrieval.explain import by_kind, explain, write_csv, write_page
@@ -27,7 +28,7 @@ from retrieval.flags import settings_of
 from retrieval.generator import open_generator
 from retrieval.measured import Origin, line
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
-from retrieval.pictures import Pictures
+from retrieval.pictures import Pictures, damaged
 from retrieval.plan import plan
 from retrieval.results import write_results
 from retrieval.retriever import Retriever, images_of, named_by_stem
@@ -63,7 +64,12 @@ def run_train(arguments: argparse.Namespace) -> int:
             model.checkpoint_activations()
         everything, trained = parameter_counts(model)
         rows = sum(source.n_rows for source in sources)
-        _say(f"{rows:,} rows; {trained:,} of {everything:,} parameters are trained on {device}")
+        side = parse_recipe(sources[0].manifest.image_recipe).longer_side
+        _say(
+            f"{rows:,} rows, each {train_settings.times_each(rows):.1f} times; a picture of {side} x {side} "
+            f"is {model.reader.places(side):,} tokens; {trained:,} of {everything:,} parameters are trained "
+            f"on {device}"
+        )
         one_run = nullcontext() if distributed.rank() else hold_lock(arguments.out / "lock", arguments.out)
         with one_run:
             if not distributed.rank():
@@ -83,10 +89,18 @@ def run_train_eval(arguments: argparse.Namespace) -> int:
 
 def run_encode(arguments: argparse.Namespace) -> int:
     paths = named_by_stem(images_of(arguments.images))
+    if arguments.allow_missing:
+        unusable = damaged(paths, "images", _say)
+        paths = {name: path for name, path in paths.items() if name not in unusable}
+        if not paths:
+            raise InputError(f"{arguments.images}: none of its pictures can be used; give another folder")
+        if unusable:
+            _say(f"left out: {len(unusable):,} pictures, the first is {next(iter(unusable.values()))}")
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     found = encode_images(
         model, model_key(card), paths, arguments.out, Pictures(card.recipe), arguments.batch, say=_say
     )
+    remove_replaced(arguments.out)
     print(f"{len(found.names)} vectors of {model.dim} numbers in {arguments.out}")
     return 0
 
@@ -126,8 +140,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         eval_sets = [_with_gold_chains(each, gold, arguments.gold) for each in eval_sets]
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking = dataclasses.replace(_asking(arguments, card), gold=gold)
-    folder = out / "embeddings"
-    done = [evaluate(model, model_key(card), each, choices, asking, folder, _say) for each in eval_sets]
+    key = model_key(card)
+    done = [evaluate(model, key, each, choices, asking, each.kept_in(out), _say) for each in eval_sets]
     origin = Origin(card.seed, str(card.about.get("data", "")), card.weights_sha256, card.learning_rate)
     row = line(arguments.model.resolve().parent.name, tuple(eval_sets), done, asking.chain, origin).row
     for evaluation in done:
@@ -173,7 +187,8 @@ def run_submit(arguments: argparse.Namespace) -> int:
     choices = Choices(circo_text=arguments.circo_text)
     (eval_set,) = open_eval_sets(arguments.dataset, arguments.root, choices, TEST_SPLITS[arguments.dataset])
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
-    asking, folder = _asking(arguments, card), arguments.out / "embeddings"
+    asking = _asking(arguments, card)
+    folder = eval_set.kept_in(arguments.out)
     scores, _ = ask(model, model_key(card), eval_set, choices, asking, folder, _say)
     answers = (scores, eval_set.gallery, eval_set.triplets)
     if arguments.dataset == "cirr":
@@ -206,7 +221,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
     model, card = checkpoint.load(arguments.model, choose_device(arguments.device), arguments.base_model)
     asking = _asking(arguments, card)
     for eval_set in eval_sets:
-        done = evaluate(model, model_key(card), eval_set, choices, asking, arguments.out / "embeddings", _say)
+        folder = eval_set.kept_in(arguments.out)
+        done = evaluate(model, model_key(card), eval_set, choices, asking, folder, _say)
         explained = explain(eval_set, choices, done)
         name = "-".join(filter(None, (eval_set.dataset, eval_set.split, eval_set.category)))
         table = write_csv(arguments.out / f"{name}.csv", explained)

@@ -16,9 +16,14 @@ from torch import Tensor, nn
 from annotate.errors import UsageError
 
 
+def started_by_torchrun() -> bool:
+    """Whether the environment says that several processes work together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def start_from_environment(device: str = "cpu") -> None:
     """Join the process group that torchrun describes in the environment; without torchrun nothing happens."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if started_by_torchrun() and not dist.is_initialized():
         if device == "cuda":
             local = int(os.environ.get("LOCAL_RANK", "0"))
             if local >= torch.cuda.device_count():

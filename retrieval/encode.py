@@ -112,29 +112,81 @@ def encode_images(
 ) -> Embeddings:
     """Embed the images `paths` (name -> file) in their order, with parts kept in `folder`.
 
-    Raises `InputError` naming an image that cannot be read, or an index that is not ours.
+    An image that any part there has the vector of, by the digest of its file, is not embedded again: a
+    gallery may grow. Raises `InputError` naming an image that cannot be read, or an index that is not ours.
     """
     if (folder / INDEX).exists():
         _read_index(folder)  # of somebody else's the user would hardly want ours in its place
     names = tuple(paths)
-    blocks: list[Scores] = []
+    found = np.empty((len(names), model.dim), np.float32)
     files: list[str] = []
+    what = (key, *map(str, pictures.shape))
+    known: dict[str, tuple[Path, int]] | None = None
     began = time.monotonic()
     for rows in parts(len(names), part):
         chosen = names[rows]
         digests = [pictures.digest(paths[name]) for name in chosen]
-        file = folder / f"{_name((key, *map(str, pictures.shape), *chosen, *digests))}.safetensors"
+        file = folder / f"{_name((*what, *chosen, *digests))}.safetensors"
         vectors = _read_part(file, chosen)
         if vectors is None:
-            shown = [(paths[name], digest) for name, digest in zip(chosen, digests, strict=True)]
-            vectors = _embed_files(model, shown, pictures, batch)
-            save_tensors(file, {"vectors": torch.from_numpy(vectors)}, {"names": json.dumps(chosen)})
-        blocks.append(vectors)
+            known = _known(folder, what) if known is None else known
+            vectors = found[rows]
+            new = _fill(vectors, digests, known)
+            shown = [(paths[chosen[row]], digests[row]) for row in new]
+            if new:
+                vectors[new] = _embed_files(model, shown, pictures, batch)
+            facts = {"names": json.dumps(chosen), "digests": json.dumps(digests), "of": json.dumps(what)}
+            save_tensors(file, {"vectors": torch.from_numpy(vectors)}, facts)
+        found[rows] = vectors
         files.append(file.name)
         say(f"images {rows.stop}/{len(names)}  {rows.stop / (time.monotonic() - began):.0f}/s")
     index = {"model": key, "images": len(names), "dim": model.dim, "parts": files}
     write_output(folder / INDEX, json.dumps(index, indent=2) + "\n")
-    return Embeddings(names, np.concatenate(blocks) if blocks else np.zeros((0, model.dim), np.float32))
+    return Embeddings(names, found)
+
+
+def remove_replaced(folder: Path) -> None:
+    """Remove the parts of images that the index of `folder` does not name (any more)."""
+    named = set(_read_index(folder)[1])
+    for file in folder.glob("*.safetensors"):
+        if file.name not in named and "of" in _facts(file):
+            file.unlink(missing_ok=True)
+
+
+def _known(folder: Path, what: Sequence[str]) -> dict[str, tuple[Path, int]]:
+    """Where the vector of an image lies, by the digest of its file: in all parts of this model and size."""
+    found: dict[str, tuple[Path, int]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        facts = _facts(file)
+        if facts.get("of") == json.dumps(what):
+            found |= {digest: (file, row) for row, digest in enumerate(parse_json(facts["digests"]))}
+    return found
+
+
+def _fill(vectors: Scores, digests: Sequence[str], known: Mapping[str, tuple[Path, int]]) -> list[int]:
+    """Put the known vectors into their rows; the rows that are left."""
+    places: dict[Path, list[tuple[int, int]]] = {}
+    for row, digest in enumerate(digests):
+        if digest in known:
+            file, there = known[digest]
+            places.setdefault(file, []).append((row, there))
+    left = set(range(len(digests)))
+    for file, pairs in places.items():
+        held = _read_part(file, None)
+        if held is not None:  # removed or damaged since
+            mine, theirs = map(list, zip(*pairs, strict=True))
+            vectors[mine] = held[theirs]
+            left -= set(mine)
+    return sorted(left)
+
+
+def _facts(file: Path) -> dict[str, str]:
+    """What is written beside the vectors of a part; nothing for a file that is none."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return dict(opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
 
 
 def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
@@ -151,8 +203,7 @@ def read_embeddings(folder: Path, key: str | None = None) -> Embeddings:
         found = _read_part(folder / name, None)
         if found is None:
             raise InputError(f"{folder / name}: is gone; run python -m retrieval encode again")
-        with safe_open(folder / name, framework="numpy") as opened:
-            names += parse_json(opened.metadata()["names"])
+        names += parse_json(_facts(folder / name)["names"])
         blocks.append(found)
     return Embeddings(tuple(names), np.concatenate(blocks) if blocks else np.zeros((0, dim), np.float32))
 

@@ -64,6 +64,10 @@ class EvalSet:
     expected: Expected
     digest: str
 
+    def kept_in(self, out: Path) -> Path:
+        """Where its embeddings lie below `out`: a folder of its own, for a folder has one index."""
+        return out / "embeddings" / "-".join(filter(None, (self.dataset, self.split, self.category)))
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -117,9 +121,8 @@ def ask(
             write = asking.chain == "generated"
             return encode_queries(model, part, references, write, asking.batch, asking.max_tokens, told)
         began = time.monotonic()
-        chains = generator.write(
-            [(query.reference, query.text) for query in part], asking.recipe, asking.max_tokens, told
-        )
+        asked = [(query.reference, query.text) for query in part]
+        chains = generator.write(asked, asking.recipe, asking.max_tokens, told, asking.blank == "image")
         writing = time.monotonic() - began
         given = [replace(query, chain=chain) for query, chain in zip(part, chains, strict=True)]
         refuse_foreign(generator.url, model, given, references, asking.batch)

@@ -86,10 +86,10 @@ def add_circo_text(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_allow_missing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="leave out queries without images, counted"
-    )
+def add_allow_missing(
+    parser: argparse.ArgumentParser, words: str = "leave out queries without images, counted"
+) -> None:
+    parser.add_argument("--allow-missing", action="store_true", help=words)
 
 
 def _add_fields(parser: argparse.ArgumentParser, settings: type[Any], leave_out: Sequence[str]) -> None:

@@ -53,14 +53,16 @@ class Generator:
         recipe: str,
         max_tokens: int,
         say: Callable[[str], None] = lambda line: None,
+        blank: bool = False,
     ) -> list[str]:
-        """The chain for each (reference file, modification), greedy, cut at `max_tokens`.
+        """The chain for each (reference file, modification), greedy, cut at `max_tokens`; `blank`: of grey
+        pictures, for a model that was trained without them.
 
         Raises `InputError` naming a picture that is not right, a query that gets no answer (none is left
         out), or a server that fails or writes nothing for `patience` seconds.
         """
         try:
-            return asyncio.run(self._write(asked, _Files(recipe), max_tokens, say))
+            return asyncio.run(self._write(asked, _Files(recipe, blank), max_tokens, say))
         except RunIncomplete as error:
             raise InputError(f"--generator-url: {error}") from error
         except TimeoutError as error:
@@ -153,9 +155,9 @@ def refuse_foreign(
 class _Files:
     """Reference files as the client wants them: by digest, as JPEG of the recipe's size and quality."""
 
-    def __init__(self, recipe: str) -> None:
+    def __init__(self, recipe: str, blank: bool) -> None:
         self._recipe = parse_recipe(recipe)
-        self._pictures = Pictures(recipe)
+        self._pictures = Pictures(recipe, blank)
         self._paths: dict[str, Path] = {}
 
     def picture(self, path: Path) -> Picture:

@@ -134,6 +134,11 @@ class Reader:
         )
         return Spoken(tuple(found["input_ids"][0].tolist()), _pixels(found))
 
+    def places(self, side: int) -> int:
+        """How many tokens a square picture of `side` pixels takes, whatever the processor makes of it."""
+        turn = self.user_turn(Image.new("RGB", (side, side)), "")
+        return turn.ids.count(self.image_token_id)
+
     def user_turn(self, picture: Image.Image | Spoken, text: str) -> Spoken:
         """The conversation up to where the assistant begins; `picture`, or what `sight` made of it."""
         rendered = self._rendered(text)

@@ -138,6 +138,9 @@ class CirModel(nn.Module):
     def checkpoint_activations(self) -> None:
         """Trade time for memory: keep no activations of the backbone's layers."""
         self.backbone.activation_checkpointing_enable({"use_reentrant": False})
+        # transformers also makes inputs want gradients, which this kind needs not: a frozen tower would be
+        # run again and pulled back through for nothing.
+        self.backbone.disable_input_require_grads()
 
     def forward(self, batch: Batch) -> Embedded:
         """Unit vectors [b, dim] from the state after `<emb>` entered, and the chain's loss where labels say

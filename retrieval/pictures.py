@@ -52,7 +52,7 @@ class Pictures:
             try:
                 image = _decoded(data, self.side)
             except ImageProblem as error:
-                raise InputError(f"{path}: {error}; leave its triplets out") from error
+                raise InputError(f"{path}: {error}; mend it or leave it out") from error
             self._keep(path, hashlib.sha256(data).hexdigest(), image)
         found, image = self._kept[path]
         self._kept.move_to_end(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,15 @@ from annotate.datasets.captions import clean
 from annotate.errors import InputError, UsageError
 from retrieval import checkpoint
 from retrieval.checkpoint import Card
-from retrieval.encode import Embeddings, QueryText, encode_images, encode_queries, model_key, read_embeddings
+from retrieval.encode import (
+    Embeddings,
+    QueryText,
+    encode_images,
+    encode_queries,
+    model_key,
+    read_embeddings,
+    remove_replaced,
+)
 from retrieval.model import CirModel, choose_device
 from retrieval.pictures import Pictures
 from retrieval.ranking import score_blocks, top
@@ -51,17 +59,20 @@ class Retriever:
         return cls(model.eval(), card)
 
     def index(
-        self, images: Mapping[str, Path] | Sequence[Path], folder: str | Path | None = None
+        self,
+        images: Mapping[str, Path] | Sequence[Path],
+        folder: str | Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> Retriever:
-        """Embed images (by name, or files by their stem); kept in `folder`, if given, for a quick second
-        call."""
+        """Embed images (by name, or files by their stem); kept in `folder`, if given: the next call embeds
+        only those that are new or changed. `say` is told the pace."""
         named = images if isinstance(images, Mapping) else named_by_stem(images)
         if not named:
             raise InputError("no images to search in; name a folder with .png or .jpg files")
         with TemporaryDirectory() if folder is None else nullcontext(folder) as place:
-            found = encode_images(
-                self.model, model_key(self.card), named, Path(place), Pictures(self.card.recipe)
-            )
+            pictures = Pictures(self.card.recipe)
+            found = encode_images(self.model, model_key(self.card), named, Path(place), pictures, say=say)
+            remove_replaced(Path(place))
         return replace(self, embeddings=found)
 
     def open_index(self, folder: Path) -> Retriever:

@@ -75,6 +75,10 @@ class TrainSettings:
                 raise UsageError(f"{flag} is {getattr(self, name)}; it must be a number from 0")
         if not self.lambda_info and not (self.chain and self.lambda_txt):
             raise UsageError("nothing would be trained: no chain's loss and lambda-info 0; give one a weight")
+        if self.stages == "two" and self.chain and not (self.lambda_txt and self.lambda_info):
+            raise UsageError("stages two trains the chain, then the contrast; give both lambdas a weight")
+        if self.shuffle_chains and not self.chain:
+            raise UsageError("shuffle-chains shuffles nothing where no chain is trained; leave one out")
         if self.hard_negatives < 0:
             raise UsageError(f"hard-negatives is {self.hard_negatives}; it must be 0 or more")
         if self.batch < 2 and self.lambda_info:
@@ -96,6 +100,10 @@ class TrainSettings:
         if len(found) < len(parts) or not all(0 <= value < 2**31 for value in found.values()):
             raise UsageError(f"weights {self.weights!r}: each dataset once, with a number from 0 to {2**31}")
         return found
+
+    def times_each(self, rows: int) -> float:
+        """How often each of `rows` is seen on average."""
+        return self.steps * self.batch / max(1, rows)
 
     def telling(self) -> dict[str, Any]:
         """The settings that a run's result depends on: not how much is held at a time, nor what is kept."""

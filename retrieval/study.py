@@ -251,11 +251,9 @@ def _measure(
     asking = Asking(
         chain=chain, recipe=card.recipe, blank=card.blank, gold=study.gold, max_tokens=study.max_tokens
     )
-    place = folder / "embeddings"
-    folders = [place / "-".join(filter(None, (each.dataset, each.category))) for each in sets]
+    key = model_key(card)
     return [
-        evaluate(model, model_key(card), each, study.choices, asking, kept_in, say, seen)
-        for each, kept_in in zip(sets, folders, strict=True)
+        evaluate(model, key, each, study.choices, asking, each.kept_in(folder), say, seen) for each in sets
     ]
 
 

@@ -53,8 +53,8 @@ def study_of(arguments: argparse.Namespace, say: Callable[[str], None]) -> Study
     rows = sum(source.n_rows for source in sources)
     say(
         f"{rows:,} rows of {', '.join(map(str, folders))}; each trained row of the table: {settings.steps} "
-        f"steps of {settings.batch} rows, tuning {model.tuning}, learning rate "
-        + " or ".join(f"{each:g}" for each in rates)
+        f"steps of {settings.batch} rows (each {settings.times_each(rows):.1f} times), "
+        f"tuning {model.tuning}, learning rate " + " or ".join(f"{each:g}" for each in rates)
     )
     # the sample's FashionIQ lacks images as the real one does; its counts say so
     planted = not arguments.eval_root and sources[0].manifest.source == "sample"

@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -200,21 +201,18 @@ def _query_chunks(
     settings: TrainSettings,
     sights: tuple[Sights, Sights],
 ) -> list[Chunk]:
-    def chunk(part: slice) -> Chunk:
-        def run() -> Embedded:
-            turns = [
-                model.reader.user_turn(
-                    sights[0].load(example.reference, example.reference_digest),
-                    query_prompt("" if settings.blank == "text" else example.text),
-                )
-                for example in batch[part]
-            ]
-            written = [model.reader.chain_ids(chain) for chain in chains[part]] if settings.chain else None
-            return _embedded(model, model.reader.embedding_batch(turns, written), settings)
+    def read(part: slice) -> Batch:
+        turns = [
+            model.reader.user_turn(
+                sights[0].load(example.reference, example.reference_digest),
+                query_prompt("" if settings.blank == "text" else example.text),
+            )
+            for example in batch[part]
+        ]
+        written = [model.reader.chain_ids(chain) for chain in chains[part]] if settings.chain else None
+        return model.reader.embedding_batch(turns, written)
 
-        return run
-
-    return [chunk(part) for part in parts(len(batch), settings.chunk)]
+    return [_chunk(model, settings, partial(read, part)) for part in parts(len(batch), settings.chunk)]
 
 
 def _image_chunks(
@@ -229,23 +227,30 @@ def _image_chunks(
                 wanted.append((path, None))
                 keys.append(key)
 
-    def chunk(part: slice) -> Chunk:
-        def run() -> Embedded:
-            turns = [
-                model.reader.user_turn(sights.load(path, sha), image_prompt()) for path, sha in wanted[part]
-            ]
-            return _embedded(model, model.reader.embedding_batch(turns), settings)
+    def read(part: slice) -> Batch:
+        turns = [model.reader.user_turn(sights.load(path, sha), image_prompt()) for path, sha in wanted[part]]
+        return model.reader.embedding_batch(turns)
 
-        return run
-
-    return [chunk(part) for part in parts(len(wanted), settings.chunk)], keys
+    return [_chunk(model, settings, partial(read, part)) for part in parts(len(wanted), settings.chunk)], keys
 
 
-def _embedded(model: CirModel, batch: Batch, settings: TrainSettings) -> Embedded:
-    """One forward pass; similarities are left in float32 by the objective, which bfloat16 would blur."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=settings.cpu_bf16):
-        result: Embedded = model(batch)
-    return result
+def _chunk(model: CirModel, settings: TrainSettings, read: Callable[[], Batch]) -> Chunk:
+    """A forward pass over what `read` gives. GradCache makes two: decoding pictures costs a processor about
+    what the pass costs a GPU, so what was read for the first is kept for the second."""
+    kept: list[Batch] = []
+
+    def run() -> Embedded:
+        if kept:
+            batch = kept.pop()
+        else:
+            batch = read()
+            kept.extend([batch] if settings.grad_cache else [])
+        # similarities are left in float32 by the objective, which bfloat16 would blur
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.cpu_bf16):
+            result: Embedded = model(batch)
+        return result
+
+    return run
 
 
 def refuse_a_run(out: Path) -> None:

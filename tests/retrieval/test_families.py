@@ -22,7 +22,7 @@ from retrieval.encode import model_key
 from retrieval.eval_sets import open_eval_sets
 from retrieval.evaluate import Asking, Choices, evaluate
 from retrieval.inputs import Reader
-from retrieval.model import CirModel, ModelSettings, Tuning
+from retrieval.model import CirModel, ModelSettings, Tuning, of_tower
 from retrieval.schedule import TrainSettings
 from retrieval.sources import open_source
 from tests.retrieval import tiny_models, tiny_world
@@ -81,10 +81,18 @@ def test_activations_that_are_not_kept_give_the_same_gradients(
         ends = ("text_model.layers.0.self_attn", "language_model.layers.0.self_attn")
         (part,) = (module for name, module in model.named_modules() if name.endswith(ends))
         part.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        looks: list[int] = []
+        tower = next(
+            m
+            for n, m in model.named_modules()
+            if of_tower(n) and n.endswith("0.norm1" if model.reader.qwen else "0.layer_norm1")
+        )
+        tower.register_forward_pre_hook(lambda *_, looks=looks: looks.append(1))
         turns = [model.reader.user_turn(shown, query_prompt(text)) for text in ("is red", "shorter")]
         done = model(model.reader.embedding_batch(turns, [[5, 6], [7]]))
         (done.vectors[:, 0].sum() + done.chain_nll).backward()
         assert len(runs) == 1 + checkpointed, "a layer runs again where its activations were not kept"
+        assert len(looks) == 1 + (checkpointed and tuning == "full"), "nothing goes back into a frozen tower"
         found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     plain, again = found
     assert plain.keys() == again.keys() and any(pull.abs().max() > 1e-4 for pull in plain.values())

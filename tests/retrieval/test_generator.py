@@ -74,6 +74,23 @@ def test_a_picture_that_is_gone_is_named(url: str, asked: list[tuple[Path, str]]
         Generator(f"{url}/ok/v1", "m").write(asked, RECIPE, 64)
 
 
+def test_a_model_trained_without_pictures_has_its_chains_written_without_them(
+    url: str, asked: list[tuple[Path, str]]
+) -> None:
+    same = [(path, "make it red") for path, _ in asked]
+    told = Generator(f"{url}/ok/v1", "m").write(same, RECIPE, 64)
+    assert len(set(told)) == len({path for path, _ in same})
+    assert len(set(Generator(f"{url}/ok/v1", "m").write(same, RECIPE, 64, blank=True))) == 1
+
+
+def test_a_server_with_several_models_is_not_guessed_at() -> None:
+    with (
+        fake_teacher("two models") as teacher,
+        pytest.raises(UsageError, match=r"--generator-url .* serves "),
+    ):
+        open_generator(teacher.url)
+
+
 def test_a_server_that_is_not_there_is_refused_by_the_flag_s_name() -> None:
     with pytest.raises(UsageError, match=r"--generator-url http://127\.0\.0\.1:9") as refused:
         open_generator("http://127.0.0.1:9/v1")

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from annotate.errors import InputError, OutputError, RunIncomplete, UsageError
 from retrieval import checkpoint, saving, train
 from retrieval.conversation import ChainMode
-from retrieval.encode import encode_images, model_key, read_embeddings
+from retrieval.encode import encode_images, model_key, read_embeddings, remove_replaced
 from retrieval.eval_sets import open_eval_sets
 from retrieval.evaluate import Asking, Choices, chance, evaluate
-from retrieval.inputs import Spoken
+from retrieval.inputs import Reader, Spoken
 from retrieval.model import CirModel, ModelSettings
 from retrieval.pictures import Pictures
 from retrieval.schedule import TrainSettings, learning_rate, loss_weights
@@ -191,6 +192,25 @@ def test_an_image_that_changed_since_annotation_stops_training(base: Path, tmp_p
         run(base, [source], tmp_path / "run")
 
 
+def test_both_passes_of_gradcache_read_their_pictures_once(
+    base: Path, sources: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+    real = Reader.user_turn
+
+    def counted(reader: Reader, picture: Image.Image | Spoken, text: str) -> Spoken:
+        turns.append(text)
+        return real(reader, picture, text)
+
+    monkeypatch.setattr(Reader, "user_turn", counted)
+    once = dataclasses.replace(SETTINGS, steps=1)
+    run(base, sources, tmp_path / "plain", once)
+    plain = sorted(turns)
+    turns.clear()
+    run(base, sources, tmp_path / "cached", dataclasses.replace(once, grad_cache=True))
+    assert sorted(turns) == plain and len(plain) > 8
+
+
 def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
     settings = TrainSettings(steps=100, warmup=0.1, learning_rate=1.0, stages="two", first_stage=0.3)
     rates = [learning_rate(settings, step) for step in range(100)]
@@ -212,6 +232,9 @@ def test_schedules_warm_up_decay_and_weigh_the_stages() -> None:
         ({"weight_decay": -1.0}, "weight-decay is -1.0"),
         ({"beta2": 1.0}, "beta2 is 1.0"),
         ({"chain": False, "lambda_info": 0.0}, "nothing would be trained"),
+        ({"stages": "two", "lambda_info": 0.0}, "give both lambdas a weight"),
+        ({"stages": "two", "lambda_txt": 0.0}, "give both lambdas a weight"),
+        ({"chain": False, "shuffle_chains": True}, "shuffles nothing"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
@@ -287,5 +310,18 @@ def test_embeddings_are_kept_by_part_and_computed_again_only_where_an_image_chan
     monkeypatch.setattr(CirModel, "forward", lambda m, b: embedded.append(len(b.ends)) or real(m, b))  # type: ignore[func-returns-value]
     tiny_world.picture(paths[first.names[7]], 555)
     again = encode_images(model, "key", paths, folder, Pictures(), part=5)
-    assert embedded == [5], "one part of five images was computed again"
+    assert embedded == [1], "the one image that changed was computed again"
+    tiny_world.picture(tmp_path / "first.png", 556)
+    more = {"first": tmp_path / "first.png", **paths}
+    del more[first.names[9]]
+    grown = encode_images(model, "key", more, folder, Pictures(), part=5)
+    assert embedded == [1, 1] and grown.names == tuple(more), "a gallery may grow and shrink"
+    kept = dict(zip(again.names, again.vectors, strict=True))
+    assert all(
+        (row == kept[name]).all() for name, row in zip(grown.names[1:], grown.vectors[1:], strict=True)
+    )
+    before = len(list(folder.glob("*.safetensors")))
+    remove_replaced(folder)
+    assert before > len(list(folder.glob("*.safetensors"))) == 4
+    assert read_embeddings(folder, "key").names == grown.names
     assert (again.vectors[7] != first.vectors[7]).any() and (again.vectors[:5] == first.vectors[:5]).all()

@@ -97,6 +97,8 @@ class FakeTeacher:
         if "odd names" in self.faults:
             odd = ("\ud800", "\x1b[31m", "", "m" * 100_000, 5, ["x"])
             return web.json_response({"data": [{"id": name} for name in (*odd, MODEL)]})
+        if "two models" in self.faults:
+            return web.json_response({"data": [{"id": "a"}, {"id": MODEL}]})
         if "not a list" in self.faults:
             return web.json_response(["x"])
         if "redirects" in self.faults:
