@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from annotate.datasets.roots import TITLES
 from annotate.files import write_atomic
 from annotate.report.chain import cost_words, precision_words, saw_target_words, unchecked_words
 from annotate.selection import QUARANTINES, REASONS, REJECTIONS
@@ -19,7 +20,6 @@ from schemas.manifest import Manifest
 from schemas.row import Row
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-NAMES = {"fashioniq": "FashionIQ", "cirr": "CIRR", "circo": "CIRCO"}
 LICENCES = {
     "fashioniq": "FashionIQ's annotations are under the CDLA; the images belong to their owners.",
     "cirr": "CIRR's annotations are under the MIT licence; the images (NLVR2's) belong to their owners.",
@@ -86,7 +86,7 @@ _DRAWN = ", drawn at random by reference (LIMIT={limit}, SEED={seed})"
 
 def dataset_card(manifest: Manifest) -> str:
     """Markdown with the front matter that `datasets` reads its configurations from."""
-    name = NAMES.get(manifest.dataset, manifest.dataset)
+    name = {str(known): title for known, title in TITLES.items()}.get(manifest.dataset, manifest.dataset)
     counts = manifest.counts
     judged = counts.accepted + counts.rejected
     return _CARD.format(
@@ -170,7 +170,8 @@ def _configs(manifest: Manifest) -> str:
     lines = ["configs:"]
     for name in ("train", "rejected", "quarantine", "annotations"):
         if rows.get(name):
-            lines += [f"- config_name: {name}", f"  data_files: {name}/*.parquet"]
+            lines += [f"- config_name: {name}", "  data_files:"]
+            lines += [f"  - split: {manifest.split}", f"    path: {name}/*.parquet"]
             lines += ["  default: true"] if name == "train" else []
     return "".join(f"{line}\n" for line in lines) if len(lines) > 1 else ""
 

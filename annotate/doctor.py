@@ -14,6 +14,7 @@ from typing import Literal
 
 from annotate.datasets import check_missing
 from annotate.errors import CirError, TeacherRefused
+from annotate.mounts import network_file_system, network_words
 from annotate.preparing import read_data
 from annotate.settings import RunSettings
 from annotate.teacher.environment import gpu_names
@@ -28,14 +29,7 @@ LOCK = Path(__file__).resolve().parent.parent / "constraints.txt"
 PROVED_WITH = "0.32"
 FREE_GB, COMFORTABLE_GB = 1.0, 10.0
 MEMORY_GB = 4.0  # the tiny teacher in vLLM takes 2, the run itself 1
-MOUNTS = Path("/proc/self/mountinfo")
-NETWORK = frozenset(
-    """
-    nfs nfs4 lustre gpfs beegfs ceph cifs smb3 glusterfs panfs wekafs afs
-    fuse.sshfs fuse.glusterfs fuse.ceph fuse.juicefs fuse.s3fs fuse.gcsfuse fuse.rclone
-    """.split()  # noqa: SIM905 (a list literal is longer to read)
-)
-PREFECT_UI = "http://127.0.0.1:4200/api"
+PREFECT_HOME = Path("outputs")  # flows/prefect_api.py keeps its database there
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +89,13 @@ def _disk(run: RunSettings, _: str | None) -> Iterator[Finding]:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         yield Finding("fail", f"OUT {run.out}: {place} is no folder that we may write", "give another OUT=")
         return
-    if (shared := _network_file_system(place, MOUNTS)) is not None:
-        what = f"OUT {run.out} is on a network file system ({shared}), where neither lock nor journal holds"
-        yield Finding("warn", what, "give an OUT= on a local disk and copy it afterwards")
+    if (shared := network_file_system(place)) is not None:
+        yield Finding("warn", *network_words(run.out, shared))
+    if run.runner == "prefect" and run.prefect_api is None:
+        home = PREFECT_HOME if PREFECT_HOME.exists() else Path()
+        if (shared := network_file_system(home.absolute())) is not None:
+            what = f"Prefect's database in {PREFECT_HOME}/ is on a network file system ({shared})"
+            yield Finding("warn", what, "use RUNNER=local, or give a server with PREFECT_API=")
     free = shutil.disk_usage(place).free / 1e9
     level: Literal["ok", "warn", "fail"] = "fail" if free < FREE_GB else "warn"
     what = f"OUT {run.out}: {free:.1f} GB free"
@@ -105,19 +103,6 @@ def _disk(run: RunSettings, _: str | None) -> Iterator[Finding]:
         yield Finding("ok", what)
     else:
         yield Finding(level, what, "make room, or give an OUT= on another disk")
-
-
-def _network_file_system(place: Path, mounts: Path) -> str | None:
-    """The kind of network file system that a folder is on; None for a local disk, or where nothing tells."""
-    device = place.stat().st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        lines = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
-    except OSError:  # no Linux
-        return None
-    # proc(5): the third field is the device; the kind follows a lone dash
-    kinds = (words[words.index("-") + 1] for words in lines if "-" in words[:-1] and words[2] == number)
-    return next((kind for kind in kinds if kind in NETWORK), None)
 
 
 def _project(_: RunSettings, __: str | None) -> Iterator[Finding]:
@@ -236,10 +221,8 @@ def _prefect(run: RunSettings, _: str | None) -> Iterator[Finding]:
         else:
             cure = "start it (`make ui`), leave PREFECT_API= out, or use RUNNER=local"
             yield Finding("fail", f"no Prefect answers at {run.prefect_api}", cure)
-    elif answers_health(PREFECT_UI):
-        yield Finding("ok", "Prefect: the server of `make ui` runs and will be used")
     else:
-        yield Finding("ok", "Prefect: a server of its own for each run (`make ui` starts one that stays)")
+        yield Finding("ok", "Prefect: the server of `make ui` where it runs, else one of the run's own")
 
 
 CHECKS: tuple[Check, ...] = (

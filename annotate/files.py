@@ -56,15 +56,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders that killed processes left below `folder`; nobody may be writing
-    there."""
+def remove_leftovers(folder: Path, below: bool = True) -> None:
+    """Remove temporary files and folders that killed processes left in `folder`, and `below` it; nobody may
+    be writing there."""
     for place, folders, names in os.walk(folder):
         for name in filter(_TEMPORARY.fullmatch, names):
             with suppress(OSError):
                 (Path(place) / name).unlink()
         for name in filter(_TEMPORARY.fullmatch, folders):
             shutil.rmtree(Path(place) / name, ignore_errors=True)
+        if not below:
+            return
 
 
 def write_output(path: Path, data: bytes | str) -> None:

@@ -6,6 +6,7 @@ settings -> triplets, images, plan -> what is still to be asked -> teacher, cana
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -17,13 +18,14 @@ from annotate.files import remove_leftovers
 from annotate.images import ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
+from annotate.mounts import network_file_system, network_words
 from annotate.preparing import Prepared, changes_of
 from annotate.prompts import load_prompts
 from annotate.report import stored_pictures, write_report
 from annotate.settings import RunSettings
 from annotate.shards.neighbours import find_neighbours
 from annotate.shards.pending import Pending, count_pending
-from annotate.shards.plan import Shard, claim_out, refuse_others
+from annotate.shards.plan import OURS, Shard, claim_out, refuse_others
 from annotate.shards.publish import SHARD_ROWS, Origin, publish
 from annotate.shards.published import read_manifest
 from annotate.shards.run import AT_ONCE, ShardResult, Tools, run_shard
@@ -34,13 +36,12 @@ from annotate.teacher.client import Stats
 from annotate.teacher.launch import served_name
 from annotate.teacher.opening import OpenServer, encoder_model, only_model, open_encoder, open_teacher
 from annotate.teacher.request import Request, Sampling
-from annotate.telling import Teller, Watch, cost_words, size_words, wait_words
+from annotate.telling import Teller, Watch, asked_words, cost_words, size_words, wait_words
 from schemas.manifest import Manifest
 
-SHARDS_AT_ONCE = 2  # while the last triplets of one shard finish, the next one keeps the server busy
-
 RunShard = Callable[[Shard], Awaitable[ShardResult]]
-RunShards = Callable[[Sequence[Shard], RunShard], Awaitable[list[ShardResult]]]
+RunShards = Callable[[Sequence[Shard], RunShard, int], Awaitable[list[ShardResult]]]
+"""Runs shards, as many at once as the number says."""
 
 
 async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShards, watch: Watch) -> Manifest:
@@ -56,7 +57,9 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         held.enter_context(hold_lock(out / "journal" / "lock"))
         claim_out(out, plan.job)
         held.enter_context(signals.handled())
-        remove_leftovers(out)
+        remove_leftovers(out, below=False)  # what lies deeper may be another run's
+        for name in ("journal", *OURS):
+            remove_leftovers(out / name)
         journal = held.enter_context(Journal(out / "journal"))
         images = ImageStore(out / "journal" / "images", settings.image_recipe)
         tools = Tools(
@@ -74,7 +77,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             chances=settings.chances,
             guided=settings.guided,
             allow_missing=settings.allow_missing,
-            at_once=max(AT_ONCE, settings.concurrency // SHARDS_AT_ONCE),
+            at_once=max(AT_ONCE, settings.concurrency // 2),
         )
         finished: list[ShardResult] = []
 
@@ -90,6 +93,8 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
                 ) from error
             return manifest
 
+        if kind := network_file_system(out.absolute()):
+            watch.say("warning: " + "; ".join(network_words(out, kind)))
         watch.say(size_words(plan, prepared.images))
         for line in await asyncio.to_thread(changes_of, prepared):
             watch.say(line)
@@ -115,12 +120,20 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
                     teller.shard(len(shard))
                     return result
 
+                at_once = shards_at_once(settings)
                 try:
-                    await drain.until_done(run_shards(plan.shards, run))
+                    await drain.until_done(run_shards(plan.shards, run, at_once))
                 except RunIncomplete as error:
                     kept = _publish_early(out, finished, len(plan.triplets), published)
                     raise RunIncomplete(f"{error}; {kept}") from error
+                if teacher.stats.requests:
+                    watch.say(asked_words(teacher.stats))
         manifest = published()
+        if tools.gone:
+            watch.say(
+                f"{len(tools.gone):,} images that were there at the start could not be read later; their "
+                "triplets are quarantined as missing_image, and the same command looks for them again"
+            )
         if waits := wait_words(tools.costs.seconds, manifest.counts.accepted):
             watch.say(waits)
     if manifest.status != "complete":
@@ -162,9 +175,15 @@ def _origin(prepared: Prepared, tools: Tools) -> Origin:
     )
 
 
-async def run_locally(shards: Sequence[Shard], run: RunShard) -> list[ShardResult]:
+def shards_at_once(settings: RunSettings) -> int:
+    """Shards that hold twice as many triplets as there may be requests, for a triplet asks mostly one thing
+    after the other; at least two: while the last triplets of one finish, the next keeps the server busy."""
+    return math.ceil(2 * settings.concurrency / settings.shard_size) + 1
+
+
+async def run_locally(shards: Sequence[Shard], run: RunShard, at_once: int) -> list[ShardResult]:
     """Run shards in this process, a few at a time, in order; the first error ends the others."""
-    room = asyncio.Semaphore(SHARDS_AT_ONCE)
+    room = asyncio.Semaphore(at_once)
 
     async def one(shard: Shard) -> ShardResult:
         async with room:

@@ -6,6 +6,7 @@ SQLite keeps whatever is in a damaged file, of whatever type, so nothing that is
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 import zlib
@@ -41,7 +42,10 @@ LATEST = 4_102_444_800.0
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """Open a journal's file; nothing is written to one that is not ours. Raises `sqlite3.Error`."""
-    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    mode = "ro" if read_only else "rwc"
+    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        mode = "ro&immutable=1"  # SQLite would make files beside it even to read; nobody writes one at rest
+    address = f"{path.absolute().as_uri()}?mode={mode}"
     connection = sqlite3.connect(
         address, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0
     )

@@ -234,9 +234,7 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
                 raise _none(folder)
             yield connection
     except sqlite3.Error as error:
-        raise OutputError(
-            f"{path}: cannot read the journal ({error}); give another OUT, or move it away"
-        ) from error
+        raise OutputError(f"{path}: cannot read the journal ({error}); give another OUT") from error
 
 
 def _none(folder: Path) -> OutputError:

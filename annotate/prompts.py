@@ -12,6 +12,21 @@ from annotate.errors import UsageError
 
 PROMPT_FOLDER = Path(__file__).resolve().parent.parent / "prompts"
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
+_LETTERS = "first first_meaning second second_meaning"
+PLACES = {
+    "system": "",
+    "caption": "",
+    "reasoning": "aspects modification",
+    "target": "",
+    "conclusion": "",
+    "repair": "error",
+    "covers": f"{_LETTERS} edits modification",
+    "follows": f"{_LETTERS} claim modification",
+    "verify": f"{_LETTERS} statement",
+    "verify_edit": f"{_LETTERS} edit",
+    "verify_change": f"{_LETTERS} edit",
+}
+"""The prompt files, and the places that each is given values for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +53,22 @@ class Prompt:
 
 @cache
 def load_prompts(folder: Path = PROMPT_FOLDER) -> dict[str, Prompt]:
-    """All `*.md` files of a folder by name."""
+    """The prompt files of a folder by name. Raises `UsageError`, before a run asks anything, for one that is
+    missing, cannot be read or has other places than it is given values for."""
     prompts = {}
-    for path in sorted(folder.glob("*.md")):
-        text = path.read_text(encoding="utf-8").strip()
-        prompts[path.stem] = Prompt(path.stem, text, hashlib.sha256(text.encode()).hexdigest())
-    if not prompts:
-        raise UsageError(f"no prompt files (*.md) in {folder}; use a complete checkout")
+    for name, places in sorted(PLACES.items()):
+        path = folder / f"{name}.md"
+        try:
+            text = path.read_text(encoding="utf-8-sig").strip()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read ({error.strerror}); use a complete checkout") from error
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        found = set(_PLACE.findall(text))
+        if found != set(places.split()):
+            wanted = " ".join("{{" + place + "}}" for place in places.split()) or "none"
+            raise UsageError(f"{path} has the places {sorted(found)}, but it must have {wanted}; mend it")
+        prompts[name] = Prompt(name, text, hashlib.sha256(text.encode()).hexdigest())
     return prompts
 
 

@@ -163,6 +163,23 @@ def dropped_words(out: Path, held: int, kept: int) -> str:
     )
 
 
+def asked_words(stats: Stats) -> str:
+    """What was asked of the teacher in this run, and what of it was not smooth."""
+    odd = {
+        "tried again": stats.retries,
+        "refused as too busy": stats.refusals,
+        "asked of a second server, too": stats.hedges,
+        "sent with their pictures again": stats.image_resends,
+        "without an answer": stats.unanswered,
+    }
+    cached = stats.cached_tokens / stats.prompt_tokens if stats.prompt_tokens else 0.0
+    return (
+        f"asked: {stats.requests:,} requests, {stats.prompt_tokens:,} prompt tokens "
+        f"({cached:.0%} of them cached), {stats.completion_tokens:,} written"
+        + "".join(f"; {count:,} {what}" for what, count in odd.items() if count)
+    )
+
+
 def wait_words(seconds: Mapping[str, float], kept: int) -> str:
     """How long rows waited for the answers of each check, an accepted row; "" for next to nothing."""
     if not kept or sum(seconds.values()) < 1:

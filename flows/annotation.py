@@ -31,7 +31,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
 from annotate.errors import RunIncomplete, UsageError
-from annotate.job import SHARDS_AT_ONCE, RunShard, annotate
+from annotate.job import RunShard, annotate
 from annotate.preparing import Prepared, prepare, render_sample
 from annotate.report import pick_examples
 from annotate.settings import Configuration, api_key, resolve, shown_value
@@ -203,7 +203,7 @@ class _Shards:
         self._done = 0
         self._artifact: UUID | None = None
 
-    async def run(self, shards: Sequence[Shard], run: RunShard) -> list[ShardResult]:
+    async def run(self, shards: Sequence[Shard], run: RunShard, at_once: int) -> list[ShardResult]:
         @task(
             name="shard",
             task_run_name="{name} ({triplets} triplets)",
@@ -226,7 +226,7 @@ class _Shards:
                 return result
 
         by_name = {shard.name: shard for shard in shards}
-        room = asyncio.Semaphore(SHARDS_AT_ONCE)
+        room = asyncio.Semaphore(at_once)
         with suppress(*_PREFECT_GONE):
             self._artifact = await acreate_progress_artifact(0.0, key="progress", description="shards done")
         try:

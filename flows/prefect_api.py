@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from annotate.errors import RunIncomplete, UsageError
+from annotate.errors import OutputError, RunIncomplete, UsageError
+from annotate.locks import hold_lock
 from annotate.processes import free_port, guarded
 from annotate.teacher.probe import answers_health, opener
 
 HOME = Path("outputs") / ".prefect"
 UI_PORT = 4200
+UI_LOCK = "ui.lock"
 START_SECONDS = 300.0  # 6 s on an idle machine; a busy one must not fail a run for it
 
 # Quiet on the console (our own lines say it better), everything in the run's log; telemetry off.
@@ -61,11 +63,20 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
             why = "does not take the key; mend" if key else "wants a key; set Prefect's own"
             raise UsageError(f"PREFECT_API={given} {why} {key or next(iter(_KEYS))} in the environment")
         yield _use(given)
-    elif answers_health(ui):
+    elif ui_runs(home) and answers_health(ui):
         yield _use(ui)
     else:
         with own_server(home) as url:
             yield _use(url)
+
+
+def ui_runs(home: Path) -> bool:
+    """Whether `make ui` runs over this database; what else answers on its port may be anybody's."""
+    try:
+        with hold_lock(home / UI_LOCK):
+            return False
+    except OutputError:
+        return True
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import sys
 import time
 
 from annotate.errors import CirError, UsageError
+from annotate.locks import hold_lock
 from annotate.teacher.probe import answers_health
 from annotate.text import plain
-from flows.prefect_api import HOME, UI_PORT, own_server
+from flows.prefect_api import HOME, UI_LOCK, UI_PORT, own_server
 
 
 def main() -> int:
@@ -16,8 +17,10 @@ def main() -> int:
     address = f"http://127.0.0.1:{UI_PORT}"
     try:
         if answers_health(f"{address}/api"):
-            raise UsageError(f"a Prefect server answers at {address} already; open it in a browser")
-        with own_server(HOME, UI_PORT):
+            raise UsageError(
+                f"a Prefect server answers at {address} already; open it in a browser, or end it"
+            )
+        with hold_lock(HOME / UI_LOCK, HOME), own_server(HOME, UI_PORT):
             print(
                 f"Prefect UI: {address} - `make annotate` in another terminal reports here; Ctrl-C stops it"
             )

@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from annotate.errors import InputError, UsageError
+from annotate.images import DEFAULT_RECIPE
 from retrieval.conversation import wording_digest
 from retrieval.model import CirModel, ModelSettings
-from retrieval.pictures import DEFAULT_RECIPE
 from retrieval.saving import whole_folder
 from retrieval.schedule import Blank
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 from annotate.errors import InputError
-from annotate.images import ImageProblem, parse_recipe
+from annotate.images import DEFAULT_RECIPE, ImageProblem, parse_recipe
 from annotate.images.decoding import decode
 from annotate.images.store import read_source
 
 KEPT_BYTES = 256 * 1024 * 1024
 LONGEST = 200  # times the other side; Qwen's image processor refuses more
-DEFAULT_RECIPE = "fit448-q90-v1"
 TOLD_EVERY = 10.0  # seconds
 
 

@@ -4,7 +4,7 @@
 #   vllm serve Qwen/Qwen2.5-VL-72B-Instruct --tensor-parallel-size 8 --max-model-len 8192 \
 #     --limit-mm-per-prompt '{"image":2}' --mm-processor-cache-gb 4 --enable-prompt-tokens-details --generation-config vllm \
 #     --structured-outputs-config '{"backend":"xgrammar","disable_any_whitespace":true}'
-# This machine's outputs/ must lie on a local disk (docs/journal.md); give OUT= where the checkout is on NFS or Lustre.
+# This machine's outputs/ must lie on a local disk (docs/journal.md); give OUT= and RUNNER=local (Prefect's database stays in outputs/) where the checkout is on NFS or Lustre.
 # TEACHER_URL= names it; a key, if it wants one, comes from TEACHER_API_KEY in the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."

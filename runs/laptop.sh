@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything on two cores, without a GPU and without data: the sample, its tiny teacher in a real vLLM, verdicts anew.
-# Run from the project's root; CI runs it with LIMIT=60.
+# Run from the project's root; CI runs it with LIMIT=40.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

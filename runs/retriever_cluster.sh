@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The same on one node of 8 GPUs: training under torchrun, chains written by vLLM, embeddings by this process.
 #   CIRR=/data/CIRR BASE=/models/Qwen2.5-VL-7B-Instruct runs/retriever_cluster.sh
+# It measures CIRR; the other datasets as in runs/retriever_one_gpu.sh, with --generator-url.
 # Needs outputs/user-cirr-train and outputs/user-fashioniq-train (runs/cluster.sh makes them).
 # Two processes train like one with twice the batch (a test, on CPUs); at this size it has not been run.
 set -euo pipefail

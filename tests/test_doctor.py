@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import try_to_load_from_cache
 
-import annotate.doctor
+import annotate.mounts
 from annotate.doctor import Finding, doctor, shown
 from annotate.preparing import prepare
 from annotate.settings import RunSettings, resolve
@@ -73,7 +73,7 @@ def test_an_out_on_a_network_file_system_is_warned_of(
         f"36 22 {number} / {tmp_path} rw,noatime shared:1 - {kind} server:/home rw",
     ]
     (tmp_path / "mountinfo").write_text("\n".join(lines))
-    monkeypatch.setattr(annotate.doctor, "MOUNTS", tmp_path / "mountinfo")
+    monkeypatch.setattr(annotate.mounts, "MOUNTS", tmp_path / "mountinfo")
     found = [one for one in doctor(settings(tmp_path)) if "network file system" in one.what]
     assert [(one.level, kind in one.what) for one in found] == [("warn", True)] * (kind != "ext4")
 

@@ -32,3 +32,10 @@ def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".state-*")) + list(tmp_path.glob(".model*")), "folders go as wholes"
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == set(kept)
+
+
+def test_leftovers_of_others_below_a_folder_stay(tmp_path: Path) -> None:
+    for name in (".mine.1.tmp", "another-run/.theirs.2.tmp"):
+        write_atomic(tmp_path / name, name)
+    remove_leftovers(tmp_path, below=False)
+    assert not (tmp_path / ".mine.1.tmp").exists() and (tmp_path / "another-run" / ".theirs.2.tmp").exists()

@@ -65,10 +65,18 @@ class PartialAnnotation(Annotation):
     target_soft: dict[ImageName, float] = Field(default_factory=dict)
 
 
+def base(root: Path) -> Path:
+    """Where the annotations lie: in `root`, or in `root`/cirr beside the folders of pictures, as CLIP4Cir and
+    what descends from it want them."""
+    nested = root / "cirr"
+    return nested if (nested / "captions").is_dir() and not (root / "captions").is_dir() else root
+
+
 def annotation_files(split: str, root: Path, category: str | None = None) -> list[Path]:
     """The one caption file of the split."""
-    official = root / "captions" / f"cap.rc2.{split}.json"
-    partial = root / "captions" / f"cap.rc2.{split}.partial.json"
+    captions = base(root) / "captions"
+    official = captions / f"cap.rc2.{split}.json"
+    partial = captions / f"cap.rc2.{split}.partial.json"
     path = partial if partial.is_file() and not official.is_file() else official
     need_files("cirr", split, root, [path])
     return [path]
@@ -102,7 +110,7 @@ def image_paths(split: str, root: Path) -> dict[str, str]:
 
 
 def _split_file(split: str, root: Path) -> Path:
-    return root / "image_splits" / f"split.rc2.{split}.json"
+    return base(root) / "image_splits" / f"split.rc2.{split}.json"
 
 
 def _refuse_other_prefix(path: Path, split: str, records: list[Query]) -> None:

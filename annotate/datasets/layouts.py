@@ -84,7 +84,9 @@ def check_missing(found: FoundImages, limit: float = 0.10, allow: bool = False) 
 def _layouts(dataset: Dataset, split: str, root: Path, category: str | None) -> list[Layout]:
     """The layouts seen in the wild, likeliest first."""
     if dataset == "cirr":
-        return [_split_file_layout(base, cirr.image_paths(split, root)) for base in ("img_raw/", "")]
+        paths = cirr.image_paths(split, root)
+        below = ["img_raw/", ""] if cirr.base(root) == root else ["", "img_raw/", "cirr/img_raw/", "cirr/"]
+        return [_split_file_layout(folder, paths) for folder in below]
     if dataset == "circo":
         return [_flat_layout(folder) for folder in ("COCO2017_unlabeled/unlabeled2017", "unlabeled2017")]
     # An ASIN may be in two categories and lie in the folder of one: the asked category first, then others.

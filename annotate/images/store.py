@@ -17,14 +17,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL
+import tenacity
 
-from annotate.errors import OutputError, UsageError
+from annotate.errors import OutputError, RunIncomplete, UsageError
 from annotate.files import read_regular, write_atomic
 from annotate.images.decoding import ImageProblem, decode, encode, shifted
 from annotate.teacher.request import Picture
 from annotate.text import parse_json
 
+DEFAULT_RECIPE = "fit448-q90-v1"
 MAX_FILE_BYTES = 64 << 20
+OF_THE_FILE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.EFBIG, errno.EINVAL),
+    *(errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
+}
+"""Errors that say something about a file; others are about the file system or this process."""
 ENCODED_KEPT = 64
 MOVED_PART = 40
 MOVED = f"-moved{MOVED_PART}-v1"
@@ -179,14 +186,36 @@ def _is_whole(path: Path) -> bool:
 
 
 def read_source(path: Path) -> bytes:
-    """Bytes of a regular file of 64 MiB at most; `ImageProblem` for all else (a pipe would block)."""
+    """Bytes of a regular file of 64 MiB at most; `ImageProblem` for all else (a pipe would block).
+
+    What says nothing about the file (a stale handle, no free descriptor) is tried again, and raises
+    `RunIncomplete` when it stays.
+    """
     try:
-        return read_regular(path, MAX_FILE_BYTES)
+        return PATIENT(read_regular, path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        if _may_pass(error):
+            raise RunIncomplete(
+                f"{path}: cannot be read though it is there ({reason}); mend the file system (or remove this "
+                "file, if it alone is broken) and run the same command again"
+            ) from error
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
-            raise ImageProblem("image_too_large", f"{path.name} {error.strerror}") from error
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ImageProblem("image_too_large", f"{path.name} {reason}") from error
         raise ImageProblem("missing_image", f"{path.name} cannot be read: {reason}") from error
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure says something about the file system or this process, not about the file."""
+    return isinstance(error, OSError) and error.errno not in OF_THE_FILE
+
+
+PATIENT = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(_may_pass),
+    wait=tenacity.wait_exponential(0.2, max=3),
+    stop=tenacity.stop_after_attempt(5),
+    reraise=True,
+)
 
 
 def _raise_remembered(path: Path) -> None:

@@ -33,7 +33,6 @@ class Histogram:
     meaning: str
     bars: tuple[Bar, ...]
     rows: int
-    highest: int
     threshold: float | None
     threshold_x: float | None
     rows_below: int
@@ -68,7 +67,6 @@ def histogram(name: str, meaning: str, values: Sequence[float], threshold: float
         meaning=meaning,
         bars=tuple(bars),
         rows=len(values),
-        highest=highest,
         threshold=threshold,
         threshold_x=None if threshold is None else round(threshold * WIDTH, 2),
         rows_below=sum(below),

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from annotate.checks import CHECKS
+from annotate.images import DEFAULT_RECIPE
 from annotate.settings import values
 from annotate.settings.values import Given, Source, Value
+from annotate.shards.plan import SHARD_SIZE
+from annotate.stages import STAGE_TOKENS
+from annotate.teacher.pool import DEFAULT_PATIENCE
 from schemas.triplet import DATASETS
 
 PREFIX = "CIR_"
@@ -89,7 +93,7 @@ SETTINGS: tuple[Setting, ...] = (
         values.recipe,
         "answers",
         "how the teacher gets pictures: fit<longest side in pixels>-q<JPEG quality>-v1",
-        "fit448-q90-v1",
+        DEFAULT_RECIPE,
     ),
     Setting(
         "caption_mode",
@@ -101,9 +105,27 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("temperature", values.number(0, 2, 0.7), "answers", "of the writer; 0 is greedy", 0.0),
     Setting("top_p", values.number(0.01, 1, 0.95), "answers", "of the writer", 1.0),
     Setting("sampling_seed", values.whole(0, 2**31 - 1, 1), "answers", "of the writer", 0),
-    Setting("caption_tokens", values.whole(16, 8192, 512), "answers", "longest caption answer", 512),
-    Setting("reasoning_tokens", values.whole(16, 8192, 768), "answers", "longest reasoning answer", 768),
-    Setting("conclusion_tokens", values.whole(16, 8192, 512), "answers", "longest conclusion answer", 512),
+    Setting(
+        "caption_tokens",
+        values.whole(16, 8192, 512),
+        "answers",
+        "longest caption answer",
+        STAGE_TOKENS["caption"],
+    ),
+    Setting(
+        "reasoning_tokens",
+        values.whole(16, 8192, 768),
+        "answers",
+        "longest reasoning answer",
+        STAGE_TOKENS["reasoning"],
+    ),
+    Setting(
+        "conclusion_tokens",
+        values.whole(16, 8192, 512),
+        "answers",
+        "longest conclusion answer",
+        STAGE_TOKENS["conclusion"],
+    ),
     Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [docs/trust.md]", ()),
     Setting(
         "checks",
@@ -150,10 +172,20 @@ SETTINGS: tuple[Setting, ...] = (
         "teacher_python", values.path, "run", "python with vLLM, for TEACHER [.venv-teacher of the checkout]"
     ),
     Setting("port", values.whole(1, 65535, 8000), "run", "port for the server that we start [a free one]"),
-    Setting("timeout", values.number(1, 86400, 300), "run", "seconds that one answer may take", 300.0),
+    Setting(
+        "timeout",
+        values.number(1, 86400, 300),
+        "run",
+        "seconds that one answer may take",
+        DEFAULT_PATIENCE.deadline,
+    ),
     Setting("concurrency", values.whole(1, 4096, 64), "run", "requests in flight", 64),
     Setting(
-        "shard_size", values.whole(1, 65536, 256), "run", "triplets a shard (one Prefect task each)", 256
+        "shard_size",
+        values.whole(1, 65536, 256),
+        "run",
+        "triplets a shard (one Prefect task each)",
+        SHARD_SIZE,
     ),
     Setting(
         "runner", values.choice("local", "prefect"), "run", "local: one process; prefect: a flow", "local"

@@ -27,7 +27,7 @@ def read(config: str | None, environment: Mapping[str, str], working_folder: Pat
         return {}
     shown = plain(named or CONFIG_FILE)
     try:
-        table = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+        table = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
         refuse_depth(table)
     except OSError as error:
         raise UsageError(

@@ -37,7 +37,7 @@ from annotate.stages import Writer
 from annotate.tables import ROW_SCHEMA, read_table, write_table
 from schemas.manifest import Counts, Manifest, Precision, PublishedFile, Writing
 
-FOLDERS: Mapping[str, tuple[str, ...]] = {
+VERDICTS_OF: Mapping[str, tuple[str, ...]] = {
     "train": ("accepted",),
     "rejected": ("rejected",),
     "quarantine": ("quarantined",),
@@ -154,7 +154,7 @@ def _publish(
     staging = out / STAGING
     try:
         shutil.rmtree(staging, ignore_errors=True)
-        for folder, verdicts in FOLDERS.items():
+        for folder, verdicts in VERDICTS_OF.items():
             chosen = index.filter(pc.is_in(index["verdict"], value_set=pa.array(verdicts)))
             _stage(sources, sorted(chosen["triplet_id"].to_pylist()), staging / folder, change)
         files = {
@@ -163,7 +163,7 @@ def _publish(
         }
         manifest = draft.model_copy(update={"files": files})
         (out / "manifest.json").unlink(missing_ok=True)
-        for folder in FOLDERS:
+        for folder in VERDICTS_OF:
             _replace_folder(staging / folder, out / folder)
         write_atomic(out / "README.md", dataset_card(manifest))
         write_atomic(out / "manifest.json", manifest.model_dump_json(indent=2) + "\n")

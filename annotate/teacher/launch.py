@@ -26,7 +26,7 @@ _HARMLESS = frozenset(
     tensor-parallel-size tp pipeline-parallel-size pp data-parallel-size dp gpu-memory-utilization
     kv-cache-memory-bytes swap-space cpu-offload-gb mm-processor-cache-gb max-model-len max-num-seqs
     max-num-batched-tokens enforce-eager enable-prefix-caching enable-chunked-prefill uvicorn-log-level
-    disable-log-requests enable-log-requests disable-log-stats host port runner
+    disable-log-requests enable-log-requests disable-log-stats runner
     distributed-executor-backend mm-encoder-tp-mode data-parallel-size-local data-parallel-start-rank
     data-parallel-address data-parallel-rpc-port data-parallel-backend nnodes node-rank master-addr
     master-port api-server-count async-scheduling scheduling-policy max-parallel-loading-workers

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from annotate.errors import TeacherRefused
 from annotate.progress import duration
 from annotate.settings import RunSettings
-from annotate.teacher.canary import run_canary
+from annotate.teacher.canary import CanaryReport, run_canary
 from annotate.teacher.client import Stats, TeacherClient
 from annotate.teacher.pool import Patience
 from annotate.teacher.probe import check_server
@@ -45,12 +45,9 @@ async def open_teacher(
             )
             urls, api_key = (server.url,), None
             say(f"teacher ready after {duration(server.seconds_to_start)}")
-        uuids = all([(await run_canary(url, model, api_key)).uuid_supported for url in urls])
-        say(
-            "canary: answers are constrained to our schema, the model looks at pictures"
-            + ("" if uuids else "; images are sent inline each time, as it knows no uuid")
-            + (f" ({len(urls)} servers)" if len(urls) > 1 else "")
-        )
+        reports = [await run_canary(url, model, api_key) for url in urls]
+        say(canary_words(reports))
+        uuids = all(report.uuid_supported for report in reports)
         async with TeacherClient(
             urls,
             model,
@@ -90,6 +87,23 @@ async def open_encoder(
         image_uuids=False,
     ) as client:
         yield OpenServer(client.ask, client.stats, client.stop_sending)
+
+
+def canary_words(reports: Sequence[CanaryReport]) -> str:
+    """What the canary found at each server, the least favourable of all."""
+    apart = min(report.picture_difference for report in reports)
+    repeat = max(report.repeat_difference for report in reports)
+    words = [
+        "canary: answers are constrained to our schema, the model looks at pictures (two differ by "
+        f"{apart:.2g} in log-probability, a repeated question by {repeat:.1g})"
+    ]
+    if not all(report.uuid_supported for report in reports):
+        words.append("images are sent inline each time, as it knows no uuid")
+    if any(report.reasons for report in reports):
+        words.append("it thinks aloud beside its answers, which costs tokens")
+    if len(reports) > 1:
+        words.append(f"{len(reports)} servers")
+    return "; ".join(words)
 
 
 def _patience(settings: RunSettings, *, ours: bool) -> Patience:

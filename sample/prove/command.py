@@ -11,7 +11,7 @@ from pathlib import Path
 from annotate.checks import CHECKS, DEFAULT_CHECKS, measured
 from annotate.checks.ladder import Costs
 from annotate.files import write_atomic
-from annotate.images import ImageStore
+from annotate.images import DEFAULT_RECIPE, ImageStore
 from annotate.journal import Journal, answered_ask
 from annotate.locks import hold_lock
 from annotate.prompts import load_prompts, prompt_version
@@ -25,7 +25,6 @@ from sample import world
 from sample.prove.measure import Caught, prove
 from sample.prove.table import as_json, renew, table
 
-RECIPE = "fit448-q90-v1"
 DOCS = CHECKOUT / "docs"
 ASKED = tuple(check for check in CHECKS if check.name != "round_trip")
 """All checks but the one that needs an encoder's server."""
@@ -88,9 +87,9 @@ async def _measure(
     wanted: Wanted, url: str, model: str, journal: Journal, thresholds: dict[str, float]
 ) -> tuple[list[Caught], Costs]:
     def writer(domain: world.Domain) -> Writer:
-        return Writer(model, load_prompts(), world.aspects(domain), RECIPE)
+        return Writer(model, load_prompts(), world.aspects(domain), DEFAULT_RECIPE)
 
-    images = ImageStore(wanted.out / "images", RECIPE)
+    images = ImageStore(wanted.out / "images", DEFAULT_RECIPE)
     async with TeacherClient(url, model, None, images) as client:
         return await prove(
             answered_ask(journal, client.ask),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.datasets import FoundImages, check_missing, find_images
+from annotate.datasets import FoundImages, check_missing, find_images, load_triplets
 from annotate.errors import InputError
 
 MakeRoot = Callable[..., Path]
@@ -53,6 +53,21 @@ def test_cirr_layouts_go_through_the_split_file_whatever_the_extension(
     assert found.paths == {"train-1-0-img0": path}
     assert found.layout == f"{base}<path in split file>/*{extension}"
     assert found.looked_in == (root / "img_raw/train", root / "train")
+
+
+@pytest.mark.parametrize("folder", ["", "img_raw/", "cirr/img_raw/", "cirr/"])
+def test_cirr_annotations_may_lie_in_a_folder_beside_those_of_the_pictures(
+    folder: str, make_root: MakeRoot
+) -> None:
+    root = make_root("cirr")
+    nested = root / "cirr"
+    nested.mkdir()
+    for name in ("captions", "image_splits"):
+        (root / name).rename(nested / name)
+    path = put(root / f"{folder}train/34/train-1-0-img0.png")
+    assert len(load_triplets("cirr", "train", root)) == 3
+    found = find_images("cirr", "train", root, ["train-1-0-img0"])
+    assert found.paths == {"train-1-0-img0": path}
 
 
 def test_a_cirr_name_absent_from_the_split_file_is_missing_even_if_a_file_lies_there(

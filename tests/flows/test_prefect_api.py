@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from annotate.errors import UsageError
-from flows.prefect_api import own_server, prefect_api
+from annotate.locks import hold_lock
+from flows.prefect_api import UI_LOCK, own_server, prefect_api, ui_runs
 
 USES_PREFECT = """
 import sys
@@ -21,6 +22,13 @@ with prefect_api(sys.argv[1], Path(sys.argv[2])):
     with get_client(sync_client=True) as client:
         client.read_flows(limit=1)
 """
+
+
+def test_only_a_server_that_make_ui_started_here_is_taken_for_ours(tmp_path: Path) -> None:
+    assert not ui_runs(tmp_path)
+    with hold_lock(tmp_path / UI_LOCK):
+        assert ui_runs(tmp_path)
+    assert not ui_runs(tmp_path)
 
 
 def test_a_given_server_is_used_under_our_own_name_and_one_that_refuses_the_key_says_so_without_it(

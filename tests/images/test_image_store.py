@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from annotate.errors import OutputError, UsageError
+from annotate.errors import OutputError, RunIncomplete, UsageError
+from annotate.files import read_regular
 from annotate.images import ImageProblem, ImageStore, moved, parse_recipe
 from annotate.images.decoding import decode
 from annotate.images.store import ENCODED_KEPT
@@ -296,3 +298,22 @@ def test_a_file_that_changes_under_way_is_never_stored_under_its_old_digest(
     picture = store.store(photo)
     assert picture.source_digest == hashlib.sha256(photo.read_bytes()).hexdigest() != before
     assert [path.stem for path in store.folder.rglob("*.jpg")] == [picture.source_digest]
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.EMFILE])
+def test_a_file_system_that_fails_is_asked_again_and_loses_no_picture(
+    photo: Path, store: ImageStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    failures = [code] * 3
+
+    def failing(path: Path, most: int) -> bytes:
+        if failures:
+            raise OSError(failures.pop(), os.strerror(code))
+        return read_regular(path, most)
+
+    monkeypatch.setattr("annotate.images.store.read_regular", failing)
+    monkeypatch.setattr("annotate.images.store.PATIENT.sleep", lambda seconds: None)
+    assert store.store(photo).source_digest == hashlib.sha256(photo.read_bytes()).hexdigest()
+    failures += [code] * 99
+    with pytest.raises(RunIncomplete, match=r"other\.png: cannot be read though it is there .*run the same"):
+        store.store(Path(shutil.copy(photo, photo.with_name("other.png"))))

@@ -10,7 +10,8 @@ import pytest
 from annotate.cli import main
 from annotate.shards.pending import Pending
 from annotate.shards.published import read_manifest
-from annotate.telling import cost_words, wait_words
+from annotate.teacher.client import Stats
+from annotate.telling import asked_words, cost_words, wait_words
 from bench.driving import fault_server, rows_of, stats, write_world
 from schemas.manifest import Precision
 
@@ -25,6 +26,15 @@ def words(causes: dict[tuple[str, ...], int]) -> str:
 def test_what_was_never_asked_is_told_from_what_is_asked_again() -> None:
     said = words({("stage",): 3, ("conversation",): 4, ("prompt", "conversation"): 20, ("images",): 2})
     assert "(20 asked before with another prompt; 7 not asked before; 2 about pictures, as they are" in said
+
+
+def test_what_was_asked_is_said_at_the_end_and_what_of_it_was_not_smooth() -> None:
+    smooth = Stats(requests=1200, prompt_tokens=4000, cached_tokens=3000, completion_tokens=900)
+    assert (
+        asked_words(smooth) == "asked: 1,200 requests, 4,000 prompt tokens (75% of them cached), 900 written"
+    )
+    rough = asked_words(Stats(requests=3, retries=2, hedges=1))
+    assert rough.endswith("0 written; 2 tried again; 1 asked of a second server, too")
 
 
 def test_waits_are_told_a_kept_row_and_only_where_there_were_any() -> None:

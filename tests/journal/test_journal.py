@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import textwrap
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -211,6 +213,27 @@ def test_opening_a_journal_does_not_write_to_it(tmp_path: Path) -> None:
     before = (tmp_path / FILE_NAME).read_bytes()
     Journal(tmp_path).close()
     assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+def test_somebody_else_s_journal_is_read_without_writing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(tmp_path) as journal:
+        put_all(journal, [question()])
+    before = sorted(tmp_path.iterdir())
+    made: list[list[Path]] = []
+    real = sqlite3.connect
+
+    def connect(address: str, **how: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = real(address, **how)
+        connection.execute("SELECT count(*) FROM answers").fetchone()
+        made.append(sorted(tmp_path.iterdir()))
+        return connection
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert journal_tools.read_stats(tmp_path).answers == 1
+    assert made == [before], "on a folder that we may not write to it would have failed"
 
 
 def test_stats_export_and_compact_agree(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ import pytest
 from annotate.checks import DEFAULT_CHECKS
 from annotate.checks.ladder import Costs
 from annotate.images import ImageStore
-from annotate.prompts import load_prompts
+from annotate.prompts import load_prompts, prompt_version
 from annotate.selection import DEFAULT_THRESHOLDS
+from annotate.settings.declared import SAMPLE_TEACHER
 from annotate.stages import Writer
+from annotate.teacher.launch import served_name
 from sample import world
 from sample.prove.cases import Case, draw_case
-from sample.prove.command import ASKED, WATCHED
+from sample.prove.command import ASKED, DOCS, WATCHED
 from sample.prove.corruptions import CORRUPTIONS
-from sample.prove.measure import Caught, pictures, prove, spoilt_rows
+from sample.prove.measure import Caught, Leaks, pictures, prove, spoilt_rows
 from sample.prove.table import BEGIN, END, as_json, renew, table
 from tests.prove.oracle import WorldOracle
 
@@ -154,3 +156,11 @@ def test_the_table_goes_between_its_marks_and_the_data_beside_it(tmp_path: Path)
     assert "old" not in page.read_text() and shown in page.read_text()
     data = json.loads(as_json(found, {"form": 1.0}, {"form": 20}, {"seed": 1}))
     assert data["requests_per_clean_row"] == 2.0 and data["kinds"][1]["caught"] == {"form": 9}
+
+
+def test_the_page_shows_the_figures_that_were_measured_with_what_is_shipped() -> None:
+    measured = json.loads((DOCS / "trust.json").read_text())
+    rows = [Caught(**{**kind, "leaks": Leaks(**kind["leaks"])}) for kind in measured["kinds"]]
+    assert table(rows, measured["thresholds"]) in (DOCS / "trust.md").read_text()
+    assert measured["teacher"] == served_name(SAMPLE_TEACHER)
+    assert measured["prompt_version"] == prompt_version(load_prompts())

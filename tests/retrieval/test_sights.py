@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from annotate.errors import InputError
+from annotate.images import DEFAULT_RECIPE
 from retrieval import sights
 from retrieval.eval_sets import open_eval_sets
 from retrieval.evaluate import Asking, Choices, evaluate
 from retrieval.inputs import Spoken
 from retrieval.model import CirModel, ModelSettings
-from retrieval.pictures import DEFAULT_RECIPE, Pictures
+from retrieval.pictures import Pictures
 from retrieval.sights import KeptSights, Sights
 from tests.retrieval import tiny_models, tiny_world
 

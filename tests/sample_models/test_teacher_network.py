@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from sample.teacher.model import build_config, build_model, connect, normalise, read, see  # noqa: E402
-from sample.teacher.tokens import train_tokenizer  # noqa: E402
+from sample.teacher.model import build_config, build_model, connect, normalise, read, see
+from sample.teacher.tokens import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
 

@@ -196,6 +196,11 @@ def test_wrong_file_is_refused(tmp_path: Path, content: str, expected: str) -> N
     assert "hunter2" not in message
 
 
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "annotate.toml").write_text("limit = 3", encoding="utf-8-sig")
+    assert command(tmp_path).run.limit == 3
+
+
 def test_named_file_must_exist(tmp_path: Path) -> None:
     assert "absent.toml cannot be read" in refusal(tmp_path, "--config", "absent.toml")
 

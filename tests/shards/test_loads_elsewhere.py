@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,13 @@ EDIT = {"aspect": "ball", "from": "red", "to": "blue"}
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three accepted rows and one quarantined."""
+    """Three accepted rows of CIRR's val and one quarantined."""
     folder = tmp_path_factory.mktemp("published")
     tools = make_tools(folder, scripted())
-    plan = make_plan([*(triplet(number) for number in range(3)), triplet(3, problem="exact_repeat")], JOB)
+    plan = make_plan(
+        [*(triplet(number) for number in range(3)), triplet(3, problem="exact_repeat")],
+        replace(JOB, split="val"),
+    )
     result = asyncio.run(run_shard(plan, plan.shards[0], tools))
     publish(plan, [result.path], folder / "out", origin(tools))
     return folder / "out"
@@ -74,5 +78,5 @@ def test_with_datasets_by_the_card(out: Path, tmp_path: Path, monkeypatch: pytes
     import datasets
 
     for name, rows in (("train", 3), ("quarantine", 1), ("annotations", 3)):
-        loaded = datasets.load_dataset(str(out), name, split="train", cache_dir=str(tmp_path))
+        loaded = datasets.load_dataset(str(out), name, split="val", cache_dir=str(tmp_path))
         assert len(loaded) == rows

@@ -16,7 +16,7 @@ from annotate.errors import OutputError
 from annotate.report import final_screen, pick_examples, write_report
 from annotate.shards import publish as publishing
 from annotate.shards.plan import make_plan
-from annotate.shards.publish import FOLDERS, Origin, publish, rejudge
+from annotate.shards.publish import VERDICTS_OF, Origin, publish, rejudge
 from annotate.shards.published import read_manifest
 from annotate.shards.run import Tools, run_shard
 from annotate.shards.writing import writing_of
@@ -75,7 +75,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_every_row_is_in_exactly_one_of_three_and_annotations_hold_both_judged_kinds(tmp_path: Path) -> None:
     manifest = annotate(tmp_path, mixed())
     out = tmp_path / "out"
-    ids = {name: [row.triplet_id for row in read_rows(parts(out, name))] for name in FOLDERS}
+    ids = {name: [row.triplet_id for row in read_rows(parts(out, name))] for name in VERDICTS_OF}
     assert ids["rejected"] == ["cirr/train/3", "cirr/train/5"]
     assert ids["quarantine"] == ["cirr/train/7"]
     assert sorted(ids["train"] + ids["rejected"] + ids["quarantine"]) == sorted(
@@ -97,7 +97,7 @@ def test_many_files_hold_the_same_rows_in_order(tmp_path: Path, monkeypatch: pyt
     annotate(tmp_path / "one", mixed())
     monkeypatch.setattr(publishing, "FILE_ROWS", 3)
     manifest = annotate(tmp_path / "many", mixed(), size=2, seed=5)
-    for name in FOLDERS:
+    for name in VERDICTS_OF:
         one, many = (list(read_rows(parts(tmp_path / which / "out", name))) for which in ("one", "many"))
         assert one == many
     assert [manifest.files[f"train/part-0000{number}.parquet"].rows for number in range(3)] == [3, 3, 1]
@@ -106,7 +106,7 @@ def test_many_files_hold_the_same_rows_in_order(tmp_path: Path, monkeypatch: pyt
 def test_the_manifest_names_every_file_with_its_rows_and_digest(tmp_path: Path) -> None:
     manifest = annotate(tmp_path, mixed())
     out = tmp_path / "out"
-    on_disk = {str(path.relative_to(out)): path for name in FOLDERS for path in parts(out, name)}
+    on_disk = {str(path.relative_to(out)): path for name in VERDICTS_OF for path in parts(out, name)}
     assert set(manifest.files) == set(on_disk)
     for name, path in on_disk.items():
         assert manifest.files[name].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -14,6 +14,7 @@ import pytest
 from annotate.errors import TeacherRefused
 from annotate.settings import resolve
 from annotate.teacher import opening
+from annotate.teacher.canary import CanaryReport
 from annotate.teacher.client import TeacherClient
 from annotate.teacher.pool import Patience
 from annotate.teacher.probe import ServerFacts
@@ -39,8 +40,8 @@ def test_a_teacher_of_our_own_is_awaited_for_a_minute_and_the_encoder_like_anoth
     def started(*_: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(url="http://127.0.0.1:9/v1", seconds_to_start=0.0)
 
-    async def sung(*_: object) -> SimpleNamespace:
-        return SimpleNamespace(uuid_supported=True)
+    async def sung(*_: object) -> CanaryReport:
+        return CanaryReport(True, False, 3.0, 0.0, 9)
 
     monkeypatch.setattr(opening, "TeacherClient", noted)
     monkeypatch.setattr(opening, "start_server", started)
@@ -84,3 +85,11 @@ def test_what_the_encoder_waits_for_is_said(tmp_path: Path, monkeypatch: pytest.
 
     asyncio.run(opened())
     assert said == ["waiting"]
+
+
+def test_what_the_canary_found_is_said_of_the_least_favourable_server() -> None:
+    good, odd = CanaryReport(True, False, 3.0, 0.0, 9), CanaryReport(False, True, 1.5, 0.02, 9)
+    assert "servers" not in opening.canary_words([good]) and "inline" not in opening.canary_words([good])
+    said = opening.canary_words([good, odd])
+    assert "differ by 1.5 in log-probability, a repeated question by 0.02" in said
+    assert "inline" in said and "thinks aloud" in said and said.endswith("; 2 servers")

@@ -43,10 +43,6 @@ def session_members(leader: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-teacher: make setup")
-@pytest.mark.skipif(
-    not (TEACHER / "config.json").exists(), reason="no sample/models/teacher: make sample-models"
-)
 def test_the_sample_teacher_passes_the_canary_and_dies_with_us(tmp_path: Path) -> None:
     arguments = [str(TEACHER), str(PYTHON), str(tmp_path / "server.log")]
     with subprocess.Popen(
