@@ -105,26 +105,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("temperature", values.number(0, 2, 0.7), "answers", "of the writer; 0 is greedy", 0.0),
     Setting("top_p", values.number(0.01, 1, 0.95), "answers", "of the writer", 1.0),
     Setting("sampling_seed", values.whole(0, 2**31 - 1, 1), "answers", "of the writer", 0),
-    Setting(
-        "caption_tokens",
-        values.whole(16, 8192, 512),
-        "answers",
-        "longest caption answer",
-        STAGE_TOKENS["caption"],
-    ),
-    Setting(
-        "reasoning_tokens",
-        values.whole(16, 8192, 768),
-        "answers",
-        "longest reasoning answer",
-        STAGE_TOKENS["reasoning"],
-    ),
-    Setting(
-        "conclusion_tokens",
-        values.whole(16, 8192, 512),
-        "answers",
-        "longest conclusion answer",
-        STAGE_TOKENS["conclusion"],
+    *(
+        Setting(f"{stage}_tokens", values.whole(16, 8192, most), "answers", f"longest {stage} answer", most)
+        for stage, most in STAGE_TOKENS.items()
     ),
     Setting("thresholds", values.thresholds, "verdicts", "score=least, comma-separated [docs/trust.md]", ()),
     Setting(
