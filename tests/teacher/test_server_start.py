@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -224,3 +225,28 @@ def test_a_missing_environment_is_refused(model: Path, tmp_path: Path) -> None:
         start_server(model, tmp_path / "nowhere" / "bin" / "python", tmp_path / "server.log"),
     ):
         pass
+
+
+@pytest.mark.slow  # the stub's engine ignores SIGTERM for the whole time of grace
+@pytest.mark.parametrize("deadly", [signal.SIGINT, signal.SIGTERM])
+def test_serve_teacher_says_how_to_use_it_and_leaves_nothing_behind(
+    python: Path, model: Path, tmp_path: Path, deadly: signal.Signals
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CIR_TEACHER": str(model)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "annotate", "serve-teacher", "--teacher-python", str(python)],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as ours:
+        assert ours.stderr is not None
+        said = [ours.stderr.readline() for _ in range(4)]
+        assert re.search(
+            r"make annotate TEACHER_URL=http://127\.0\.0\.1:\d+/v1 TEACHER_MODEL=teacher@", said[2]
+        )
+        ours.send_signal(deadly)
+        ours.wait(60)
+    assert ours.returncode == (0 if deadly == signal.SIGINT else 143)
+    assert left_over(tmp_path / "outputs") == []
