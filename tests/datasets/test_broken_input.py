@@ -238,8 +238,8 @@ def test_a_root_of_another_dataset_says_which(
 
 
 def test_a_root_one_folder_too_high_names_the_right_one(make_root: MakeRoot) -> None:
-    root = make_root("cirr")
-    assert f"did you mean ROOT={root}?" in complaint("cirr", root.parent)
+    root = make_root("fashioniq")
+    assert f"did you mean ROOT={root}?" in complaint("fashioniq", root.parent)
 
 
 def test_an_empty_root_says_what_is_needed(tmp_path: Path) -> None:
