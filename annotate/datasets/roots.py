@@ -12,7 +12,7 @@ from schemas.triplet import DATASETS, Dataset
 TITLES: dict[Dataset, str] = {"fashioniq": "FashionIQ", "cirr": "CIRR", "circo": "CIRCO"}
 _SIGNS: dict[Dataset, tuple[str, ...]] = {
     "fashioniq": ("captions/cap.dress.*.json", "captions/cap.shirt.*.json", "captions/cap.toptee.*.json"),
-    "cirr": ("captions/cap.rc2.*.json", "cirr/captions/cap.rc2.*.json"),
+    "cirr": ("captions/cap.rc2.*.json",),
     "circo": ("annotations/val.json", "annotations/test.json"),
 }
 

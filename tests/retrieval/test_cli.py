@@ -47,7 +47,7 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
     ]
     assert main([*run, *QUICK]) == 0
     error = capsys.readouterr().err
-    assert "12 rows" in error and "step 2/2  loss" in error and "0:00 left" in error
+    assert "12 rows" in error and "step 2/2 loss" in error and "0:00 left" in error
     model = ["--model", str(tmp_path / "run" / "model"), "--device", "cpu"]
     cirr = [
         "--dataset",

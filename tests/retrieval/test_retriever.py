@@ -114,7 +114,7 @@ def test_vectors_of_encode_are_those_of_evaluate(world: Path, tmp_path: Path) ->
     assert main(["encode", "--model", model, "--images", str(world / "cirr" / "dev"), *out]) == 0
     asked = ["--dataset", "cirr", "--root", str(world / "cirr"), "--chain", "none"]
     assert main(["evaluate", "--model", model, *asked, "--device", "cpu", "--out", str(tmp_path)]) == 0
-    encoded, evaluated = (read_embeddings(tmp_path / folder) for folder in ("e", "embeddings"))
+    encoded, evaluated = (read_embeddings(tmp_path / folder) for folder in ("e", "embeddings/cirr-val"))
     assert set(encoded.names) == {path.stem for path in images_of(world / "cirr" / "dev")}
     order = [encoded.names.index(name) for name in evaluated.names]
     np.testing.assert_allclose(encoded.vectors[order], evaluated.vectors, atol=1e-5)
