@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotate.shards.published import read_manifest
 from retrieval.eval_sets import EVALUATION_SPLIT, query_jobs
-from retrieval.sources import Source, gold_chains, read_manifest
+from retrieval.sources import Source, gold_chains
 from sample.processor import cpu_knows_bf16
 from sample.writers.whole import stale_words, write_whole
 from schemas.triplet import DATASETS, Dataset

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, Literal, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from annotate.datasets import find_images
 from annotate.errors import InputError, UsageError
 from annotate.files import usable_path
+from annotate.shards.published import read_manifest
 from annotate.text import shorten
 from retrieval.conversation import chain_text
 from schemas.answers import Edit
@@ -71,19 +71,6 @@ def default_sources(outputs: Path) -> list[Path]:
     if not chosen:
         raise InputError(f"no complete *-train folder in {outputs}; run make annotate first, or pass --data")
     return chosen
-
-
-def read_manifest(out: Path) -> Manifest:
-    """manifest.json of an OUT folder; raises `InputError` when it is not there or not one of ours."""
-    path = out / "manifest.json"
-    if not path.is_file():
-        raise InputError(f"{out}: no shards here (manifest.json is missing); run make annotate first")
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InputError(
-            f"{path}: {error.error_count()} fields are wrong; run make annotate again"
-        ) from error
 
 
 def split_root(text: str) -> tuple[Dataset | None, Path]:

@@ -22,10 +22,13 @@ def read_manifest(out: Path) -> Manifest:
         return Manifest.model_validate_json(read_regular(path, 64 << 20))
     except FileNotFoundError as error:
         raise OutputError(
-            f"{out} holds no manifest.json: nothing is published there; run annotate first"
+            f"{out}: holds no manifest.json, nothing is published there; run make annotate first"
         ) from error
-    except (OSError, ValidationError) as error:
-        raise OutputError(f"{path} cannot be read; run annotate again") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}); run make annotate again") from error
+    except ValidationError as error:
+        wrong = f"{error.error_count()} fields are wrong"
+        raise OutputError(f"{path} cannot be read ({wrong}); run make annotate again") from error
 
 
 def read_finished(out: Path) -> Manifest:

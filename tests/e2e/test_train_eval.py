@@ -54,7 +54,7 @@ def test_wrong_input_of_the_flow_is_one_line_and_exit_2(tmp_path: Path) -> None:
         command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=500
     )
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}: no shards here")
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {tmp_path}: holds no manifest.json")
 
 
 def test_a_terminal_that_knows_ascii_only_is_told_what_it_can_show(

@@ -211,7 +211,7 @@ def test_the_whole_table_has_every_ablation_a_chosen_rate_and_the_rows_nobody_tr
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "--data", "{tmp}"], "no shards here"),
+        (["train", "--data", "{tmp}"], "holds no manifest.json"),
         (["train", "--data", "{world}/out", "--base-model", "{tmp}/text"], "has no image input"),
         (
             ["train", "--data", "{world}/out", "--base-model", "{tmp}"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from annotate.errors import InputError, UsageError
+from annotate.errors import InputError, OutputError, UsageError
 from retrieval.conversation import chain_part
 from retrieval.data import TrainCaptions, chances_of, examples, hard_negatives_a_row
 from retrieval.defaults import default_roots
@@ -58,7 +58,7 @@ def test_unusable_manifests_are_refused(tmp_path: Path, root: Path, changes: Any
 
 
 def test_missing_broken_or_exchanged_files_are_refused(tmp_path: Path, root: Path) -> None:
-    with pytest.raises(InputError, match=r"no shards here \(manifest\.json is missing\)"):
+    with pytest.raises(OutputError, match=r"holds no manifest\.json, nothing is published there; run make"):
         open_source(tmp_path)
     out = tiny_world.published(tmp_path / "out", root)
     part = out / "train" / "part-00000.parquet"
@@ -69,7 +69,7 @@ def test_missing_broken_or_exchanged_files_are_refused(tmp_path: Path, root: Pat
     with pytest.raises(InputError, match="is gone, but the manifest names it"):
         open_source(out)
     (out / "manifest.json").write_text("{}")
-    with pytest.raises(InputError, match="fields are wrong"):
+    with pytest.raises(OutputError, match="fields are wrong"):
         open_source(out)
 
 
