@@ -86,7 +86,7 @@ _DRAWN = ", drawn at random by reference (LIMIT={limit}, SEED={seed})"
 
 def dataset_card(manifest: Manifest) -> str:
     """Markdown with the front matter that `datasets` reads its configurations from."""
-    name = {str(known): title for known, title in TITLES.items()}.get(manifest.dataset, manifest.dataset)
+    name = TITLES.get(manifest.dataset, manifest.dataset)
     counts = manifest.counts
     judged = counts.accepted + counts.rejected
     return _CARD.format(

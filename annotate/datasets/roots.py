@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from annotate.errors import InputError
 from schemas.triplet import DATASETS, Dataset
 
-TITLES: dict[Dataset, str] = {"fashioniq": "FashionIQ", "cirr": "CIRR", "circo": "CIRCO"}
+TITLES: Mapping[str, str] = {"fashioniq": "FashionIQ", "cirr": "CIRR", "circo": "CIRCO"}
 _SIGNS: dict[Dataset, tuple[str, ...]] = {
     "fashioniq": ("captions/cap.dress.*.json", "captions/cap.shirt.*.json", "captions/cap.toptee.*.json"),
     "cirr": ("captions/cap.rc2.*.json",),
