@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def test_the_version_is_of_the_texts_however_they_were_saved(folder: Path) -> No
         ),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_named(folder: Path, damage, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_prompt_that_cannot_be_used_is_named(
+    folder: Path, damage: Callable[[Path], object], words: str
+) -> None:
     damage(folder / "verify.md")
     with pytest.raises(UsageError, match=words):
         load_prompts(folder)
