@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from annotate.errors import OutputError, RunIncomplete, UsageError
-from annotate.locks import hold_lock
+from annotate.errors import RunIncomplete, UsageError
+from annotate.locks import is_held
 from annotate.processes import free_port, guarded
 from annotate.teacher.probe import answers_health, opener
 
@@ -72,11 +72,7 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
 
 def ui_runs(home: Path) -> bool:
     """Whether `make ui` runs over this database; what else answers on its port may be anybody's."""
-    try:
-        with hold_lock(home / UI_LOCK):
-            return False
-    except OutputError:
-        return True
+    return is_held(home / UI_LOCK)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ with prefect_api(sys.argv[1], Path(sys.argv[2])):
 
 
 def test_only_a_server_that_make_ui_started_here_is_taken_for_ours(tmp_path: Path) -> None:
-    assert not ui_runs(tmp_path)
+    assert not ui_runs(tmp_path) and not list(tmp_path.iterdir()), "looking writes nothing"
     with hold_lock(tmp_path / UI_LOCK):
         assert ui_runs(tmp_path)
     assert not ui_runs(tmp_path)
