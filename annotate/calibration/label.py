@@ -128,7 +128,7 @@ def _strata(out: Path, manifest: Manifest) -> dict[str, list[str]]:
         REJECTED: [n for path in published_parts(out, manifest, "rejected") for n in _ids(path)],
     }
     if not any(strata.values()):
-        raise UsageError(f"{out} holds no annotated rows; run annotate first")
+        raise UsageError(f"{out} holds no annotated rows; run make annotate first")
     return strata
 
 

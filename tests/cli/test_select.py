@@ -33,7 +33,7 @@ def test_without_an_out_the_folders_that_could_be_meant_are_named(
 ) -> None:
     assert main(["select", "--out", ""]) == 2  # what `make select` passes on
     line = capsys.readouterr().err
-    assert line.startswith("error: no OUT is given; give OUT=outputs/…") and "run annotate first" in line
+    assert line.startswith("error: no OUT is given; give OUT=outputs/…") and "run make annotate first" in line
     for name in ("cirr-train", "user-cirr-val", "soak"):
         (tmp_path / "outputs" / name).mkdir(parents=True)
     for name in ("cirr-train", "user-cirr-val"):

@@ -200,5 +200,5 @@ def test_near_matches_prefer_what_contains_the_word_and_are_bounded() -> None:
 
 
 def test_inspect_of_a_folder_without_results_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="run annotate first"):
+    with pytest.raises(OutputError, match="run make annotate first"):
         inspect(tmp_path / "nowhere", "cirr/train/1")
