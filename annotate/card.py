@@ -50,7 +50,7 @@ three folders:
 | Folder | Rows | What |
 |---|---:|---|
 | `train/` | {counts.accepted} | accepted: every score reaches its threshold |
-| `rejected/` | {counts.rejected} | annotated, but a score is below its threshold |
+| `rejected/` | {counts.rejected} | annotated, but a score is below its threshold or was not measured |
 | `quarantine/` | {counts.quarantined} | could not be annotated; `reasons` and `detail` say why |
 | `annotations/` | {judged} | accepted and rejected together, to choose other thresholds |
 

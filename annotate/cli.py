@@ -224,7 +224,9 @@ def _published(given: str) -> Path:
         return out
     known = [str(path.parent) for path in sorted(Path("outputs").glob("*/manifest.json"))]
     what = f"{given} holds no manifest.json" if given else "no OUT is given"
-    there = f"there are {', '.join(known)}" if known else "there is none in outputs/ yet: run make annotate first"
+    there = (
+        f"there are {', '.join(known)}" if known else "there is none in outputs/ yet: run make annotate first"
+    )
     raise UsageError(f"{what}; give OUT=outputs/…, a folder with the results of a run ({there})")
 
 

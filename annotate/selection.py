@@ -81,9 +81,11 @@ QUARANTINES: Mapping[str, str] = {
     "conclusion_invalid": "The teacher's conclusion did not fit the schema, nor after a repair turn.",
     "answer_cut_off": "The teacher's answer reached the token limit before its end, twice.",
     "teacher_refused": "The teacher refused to answer.",
-    "no_answer": "No answer could be had: retries ran out, or the verifier's reply held neither letter.",
+    "no_answer": "No answer could be had: retries ran out, the server refused the request, or its reply was "
+    "unusable.",
     "context_too_long": "The conversation does not fit into the teacher's context.",
-    "image_rejected": "The server could not read an image that decodes here.",
+    "image_rejected": "The server could not read an image that decodes here, or took the request for too "
+    "large.",
 }
 REASONS: Mapping[str, str] = {**REJECTIONS, **QUARANTINES}
 """Every code of the `reasons` column in words; docs/reasons.md is generated from it."""

@@ -41,7 +41,7 @@ FILTERS: dict[str, Keep] = {
 def table(rows: Sequence[tuple[Scored, Row]]) -> str:
     """Each filter: rows kept, of them right, right rows kept, wrong targets accepted."""
     lines = [
-        "| filter | kept | right of kept | right rows kept | shuffled accepted | look-alikes accepted |",
+        "| filter | passed | right of passed | right rows passed | shuffled | look-alikes accepted |",
         "|---|---|---|---|---|---|",
     ]
     for name, keep in FILTERS.items():

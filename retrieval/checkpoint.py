@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from annotate.errors import InputError, UsageError
+from annotate.files import weight_samples
 from annotate.images import DEFAULT_RECIPE
 from retrieval.conversation import wording_digest
 from retrieval.model import CirModel, ModelSettings
@@ -31,7 +32,6 @@ WEIGHTS = "retriever.safetensors"
 BASE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 UNREAD = ("generation_config.json",)  # chains are greedy whatever it says
 WHOLE_FILE_BYTES = 256 * 1024 * 1024
-SAMPLE_EVERY_BYTES, SAMPLE_BYTES = 16 * 1024 * 1024, 64 * 1024  # of a 7B model: 60 MB are read
 
 
 class Card(BaseModel):
@@ -166,11 +166,8 @@ def base_digest(base: str | Path) -> str:
             if size <= WHOLE_FILE_BYTES:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
             else:
-                length = int.from_bytes(handle.read(8), "little")
-                digest.update(handle.read(length))
-                for place in range(8 + length, size, SAMPLE_EVERY_BYTES):
-                    handle.seek(place)
-                    digest.update(handle.read(SAMPLE_BYTES))
+                for part in weight_samples(handle, size):
+                    digest.update(part)
     return digest.hexdigest()
 
 

@@ -49,7 +49,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     model_settings = settings_of(arguments, ModelSettings)
     train_settings = settings_of(arguments, TrainSettings)
     if arguments.plan:
-        print(plan(model_settings, train_settings))
+        print(plan(model_settings, train_settings, arguments.checkpoint_activations))
         return 0
     image_roots = parse_image_roots(arguments.image_root or ())
     folders = arguments.data or default_sources(defaults.OUTPUTS)

@@ -27,7 +27,7 @@ from schemas.triplet import Dataset, Triplet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What a user may choose of the protocols; the defaults are the most used ones (field.md)."""
+    """What a user may choose of the protocols; the defaults are the most used ones (docs/retrieval.md)."""
 
     gallery: GalleryMode = "original"
     exclude_reference: bool = False

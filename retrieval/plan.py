@@ -21,8 +21,9 @@ PROMPT_TOKENS, CHAIN_TOKENS = 40, 250
 GPU, GPU_BYTES, PEAK_FLOPS, USED = "H100 80 GB", 80e9, 989e12, 0.35
 
 
-def plan(model: ModelSettings, train: TrainSettings) -> str:
-    """A page of text for Qwen2.5-VL-7B on FashionIQ + CIRR with these settings."""
+def plan(model: ModelSettings, train: TrainSettings, checkpointed: bool) -> str:
+    """A page of text for Qwen2.5-VL-7B on FashionIQ + CIRR with these settings; `checkpointed`: layers are
+    recomputed in the backward pass (`--checkpoint-activations`)."""
     everything, trained, text, tower = _parameters(model)
     image_tokens = (IMAGE_SIDE // 28) ** 2
     query_tokens = image_tokens + PROMPT_TOKENS + (CHAIN_TOKENS if train.chain else 0)
@@ -37,19 +38,23 @@ def plan(model: ModelSettings, train: TrainSettings) -> str:
     weights = 2 * (everything - trained) + 16 * trained
     # one saved input a layer, one layer's inner states while it is recomputed, logits of the chain in fp32
     saved = 2 * held_tokens * config.hidden_size * config.num_hidden_layers
-    inner = 2 * chunk_tokens * (8 * config.hidden_size + 3 * config.intermediate_size)
+    inner = 2 * (8 * config.hidden_size + 3 * config.intermediate_size)  # bytes a token in one layer
+    inner *= chunk_tokens if checkpointed else held_tokens * config.num_hidden_layers
     logits = 4 * 2 * held_rows * (CHAIN_TOKENS if train.chain else 0) * config.vocab_size
     memory = weights + saved + inner + logits
     # forward 2 FLOPs a parameter and token; GradCache: once more; recomputing: once more; backward: 2 or 4
     # (full)
-    passes = 1 + train.grad_cache + 1 + (2 if model.tuning != "lora" else 1)
+    passes = 1 + train.grad_cache + checkpointed + (2 if model.tuning != "lora" else 1)
     looked_at = 4 * image_tokens * (2 + train.hard_negatives)  # patches of reference, target, look-alikes
     looks = passes if model.tuning == "full" else 1 + train.grad_cache  # adapters and a frozen tower: forward
     flops = 2 * text * tokens * passes + 2 * tower * looked_at * looks
     speed = PEAK_FLOPS * USED / flops
     total = sum(TRIPLETS.values())
     epochs = train.steps * train.batch / total
-    fits = "fits" if memory < 0.9 * GPU_BYTES else "does NOT fit: take a smaller --chunk with --grad-cache"
+    within, mend = "one layer", "a smaller --chunk with --grad-cache"
+    if not checkpointed:
+        within, mend = "within all layers", "--checkpoint-activations"
+    fits = "fits" if memory < 0.9 * GPU_BYTES else f"does NOT fit: take {mend}"
     data = " + ".join(f"{name} {rows:,}" for name, rows in TRIPLETS.items())
     part = f"{trained / 1e6:.1f} M ({100 * trained / everything:.2f} %)"
     lines = [
@@ -59,7 +64,7 @@ def plan(model: ModelSettings, train: TrainSettings) -> str:
         f"tokens      {tokens} a triplet: image {image_tokens}, prompt {PROMPT_TOKENS}, "
         f"chain {CHAIN_TOKENS if train.chain else 0}, {1 + train.hard_negatives} candidate image(s)",
         f"memory      {memory / 1e9:.0f} GB a GPU: weights and moments {weights / 1e9:.1f}, "
-        f"saved states {saved / 1e9:.1f}, one layer {inner / 1e9:.1f}, logits {logits / 1e9:.1f}; "
+        f"saved states {saved / 1e9:.1f}, {within} {inner / 1e9:.1f}, logits {logits / 1e9:.1f}; "
         f"{GPU} {fits}",
         f"batch       {train.batch} triplets in chunks of {train.chunk}, "
         f"{'GradCache' if train.grad_cache else 'without GradCache: all chunks are held at once'}",
@@ -67,7 +72,8 @@ def plan(model: ModelSettings, train: TrainSettings) -> str:
         f"time        {train.steps * train.batch / speed / 3600:.1f} h on one {GPU} at {USED:.0%} of "
         f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s, {speed:.1f} triplets/s; {total / speed / 3600:.1f} h an epoch",
         f"tower       {tower / 1e9:.2f} G, {4 * image_tokens} patches a picture",
-        "assumed     activations are checkpointed, pictures of 448 x 448, bf16; measured nothing",
+        f"assumed     activations {'are' if checkpointed else 'are not'} checkpointed, pictures of 448 x "
+        "448, bf16; measured nothing",
     ]
     return "\n".join(lines)
 

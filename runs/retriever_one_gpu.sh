@@ -12,10 +12,10 @@ cd "$(dirname "$0")/.."
 : "${CIRCO:?give the folder of CIRCO}"
 RUN="${RUN:-outputs/retriever}"
 PYTHON=.venv/bin/python
-SIZE=(--batch 512 --chunk 16 --grad-cache --steps 450 --hard-negatives 1)
+SIZE=(--batch 512 --chunk 16 --grad-cache --steps 450 --hard-negatives 1 --checkpoint-activations)
 "$PYTHON" -m retrieval train --plan "${SIZE[@]}"
 "$PYTHON" -m retrieval train --data outputs/user-cirr-train --data outputs/user-fashioniq-train --base-model "$BASE" \
-  --out "$RUN" --tuning lora --lora-rank 16 --learning-rate 1e-4 --checkpoint-activations --device cuda "${SIZE[@]}"
+  --out "$RUN" --tuning lora --lora-rank 16 --learning-rate 1e-4 --device cuda "${SIZE[@]}"
 for dataset in cirr fashioniq circo; do
   case "$dataset" in
     cirr) given=(--root "$CIRR") ;;

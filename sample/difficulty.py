@@ -1,7 +1,7 @@
 """How far two lazy readers get: the nearest picture by raw pixels, and a linear probe on 8 x 8 thumbnails.
 
-The world is no toy when both stay below 0.25 caption exact match with as many pictures as the teacher saw:
-`python -m sample.difficulty --domain scenes --pictures 160000`. Pictures are streamed: memory grows by
+The world is no toy when both stay below 0.25 caption exact match; docs/sample.md has what was measured:
+`python -m sample.difficulty --domain scenes --pictures 60000`. Pictures are streamed: memory grows by
 192 bytes a picture (the thumbnails).
 """
 

@@ -41,7 +41,8 @@ class Row(BaseModel):
     conclusion: str | None = Field(description="the target as described by the writer, joined with commas")
     conclusion_claims: tuple[str, ...] = Field(description="the conclusion, one visible fact each")
     leak_claims: tuple[str, ...] = Field(
-        description="claims known from the target only (empty until checked)"
+        description="claims, phrases of the rationale or values of edits that are known from the target only "
+        "(empty until checked)"
     )
     form: float | None = Field(description="1 for well-formed text, 1 / (1 + findings) else")
     form_findings: tuple[str, ...] = Field(description="what is wrong with the text's form")

@@ -25,8 +25,8 @@ Changes = Literal["job", "answers", "verdicts", "run"]
 TITLES: dict[Changes, str] = {
     "job": "what is annotated (another value is another job, save for LIMIT and SEED's draw)",
     "answers": "what the teacher answers (a change asks again exactly what depends on it; the job goes on)",
-    "verdicts": "which rows are accepted (no answer is asked twice; CHECKS and CHANCES may ask more)",
-    "run": "how it runs (changes neither answers nor job)",
+    "verdicts": "which rows are accepted (no answer is asked twice; what was not measured yet is asked)",
+    "run": "how it runs (changes neither answers nor job, but for another model behind TEACHER_URL)",
 }
 
 
@@ -173,7 +173,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "runner", values.choice("local", "prefect"), "run", "local: one process; prefect: a flow", "local"
     ),
-    Setting("prefect_api", values.url, "run", "Prefect server [ephemeral]", also=("PREFECT_API_URL",)),
+    Setting(
+        "prefect_api",
+        values.url,
+        "run",
+        "Prefect server [make ui's, else one of the run's own]",
+        also=("PREFECT_API_URL",),
+    ),
     Setting(
         "allow_missing",
         values.switch,

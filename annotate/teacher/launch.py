@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from annotate.errors import TeacherRefused
+from annotate.files import weight_samples
 from annotate.teacher.hub import is_hub_name
 from annotate.text import parse_json
 
@@ -77,10 +77,10 @@ def served_name(teacher: str | Path, flags: Sequence[str] = ()) -> str:
     """The model name of every request and so of every journal key: a hub name as it is, a folder by content.
 
     A folder gives `<folder name>@<12 hex digits>`: sha256 over its files, so that retrained weights at the
-    same place are another teacher and a moved folder is the same one. Of files above 64 MiB the size and the
-    first and last MiB count. `flags` of vLLM that may change answers add `+<8 hex digits>` of them. Needs no
-    server, so what is still to be asked can be counted before one starts. Raises `TeacherRefused` as
-    `local_folder` does, and for a file that cannot be read.
+    same place are another teacher and a moved folder is the same one. Of files above 64 MiB the size,
+    the header and 64 samples count (`weight_samples`). `flags` of vLLM that may change answers add
+    `+<8 hex digits>` of them. Needs no server, so what is still to be asked can be counted before one starts.
+    Raises `TeacherRefused` as `local_folder` does, and for a file that cannot be read.
     """
     folder = local_folder(teacher)
     if folder is None:
@@ -125,9 +125,8 @@ def _folder_digest(folder: Path) -> str:
             if size <= 64 << 20:
                 digest.update(handle.read())
             else:
-                digest.update(handle.read(1 << 20))
-                handle.seek(-(1 << 20), os.SEEK_END)
-                digest.update(handle.read())
+                for part in weight_samples(handle, size):
+                    digest.update(part)
     return digest.hexdigest()
 
 

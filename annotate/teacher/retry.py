@@ -182,7 +182,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no log-probabilities", "HTTP 200, none for the asked letters", "quarantine", "no_answer",
          "not asked again in this run; many of them stop the run", _bad("no_logprobs")),
     Rule("the teacher only thought", "HTTP 200, `reasoning` without `content`", "quarantine", "no_answer",
-         "switch thinking off or raise max_tokens; many of them stop the run", _bad("only_reasoning")),
+         "switch thinking off; many of them stop the run", _bad("only_reasoning")),
     Rule("the provider refuses", "HTTP 200, `refusal` or `content_filter`", "quarantine", "teacher_refused",
          "not asked again in this run", _bad("refusal")),
     Rule("restarted with another model", "HTTP 200, `model` changed", "fatal", "no_answer",

@@ -61,7 +61,7 @@ def edit_value(case: Case, rng: random.Random) -> Case | None:
 
 
 def edit_reversed(case: Case, rng: random.Random) -> Case | None:
-    """`from` and `to` of one edit exchanged, and the conclusion left as it was."""
+    """`from` and `to` of one edit exchanged, and the conclusion without that edit."""
     turnable = [place for place, e in enumerate(case.edits) if ABSENT not in (e.old, e.new)]
     if not turnable:
         return None

@@ -313,7 +313,15 @@ def test_help_shows_what_is_taken_and_where_it_goes(capsys: pytest.CaptureFixtur
 
 
 def test_the_plan_counts_the_real_model_without_building_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--plan", "--batch", "512", "--chunk", "16", "--grad-cache", "--steps", "450"]) == 0
+    size = ["--batch", "512", "--chunk", "16", "--grad-cache", "--steps", "450", "--checkpoint-activations"]
+    assert main(["train", "--plan", *size]) == 0
     plan = capsys.readouterr().out
     assert "parameters  8.33 G, trained" in plan and "46,225 triplets" in plan
     assert "H100 80 GB fits" in plan and "h on one" in plan
+
+
+def test_the_plan_counts_activations_that_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--plan", "--batch", "64"]) == 0
+    assert "does NOT fit: take --checkpoint-activations" in capsys.readouterr().out
+    assert main(["train", "--plan", "--batch", "64", "--checkpoint-activations"]) == 0
+    assert "80 GB fits" in capsys.readouterr().out

@@ -76,6 +76,14 @@ def test_retrained_weights_are_another_teacher(tmp_path: Path, size: int) -> Non
     assert served_name(one) != served_name(two)
 
 
+def test_large_weights_that_differ_within_alone_are_another_teacher(tmp_path: Path) -> None:
+    size, matrix = 65 << 20, 3 << 20  # one matrix in the middle, the ends as they were
+    one = make_model(tmp_path / "a" / "teacher", b"\0" * size)
+    changed = b"\0" * (20 << 20) + b"\1" * matrix
+    two = make_model(tmp_path / "b" / "teacher", changed + b"\0" * (size - len(changed)))
+    assert served_name(one) != served_name(two)
+
+
 @pytest.mark.parametrize(
     "teacher", ["/nowhere/teacher", "./teacher", "teacher", "a/b/c", "", "a b/c", Path("x/y")]
 )
