@@ -71,12 +71,16 @@ help: ## this list
 .PHONY: setup
 setup: project teacher-environment ## build .venv (project) and .venv-teacher (vLLM)
 
+suitable = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+
 .PHONY: project
 project: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "== project environment: $(VENV) (about 2.5 minutes, 1.7 GB)"
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -c 'import pip; $(suitable)' 2>/dev/null || { \
+	  $(PYTHON) -c '$(suitable)' || { echo "$(PYTHON) is no Python 3.11 or 3.12; name one: PYTHON=python3.11" >&2; exit 2; }; \
+	  $(PYTHON) -m venv --clear $(VENV); }
 	@$(RUN) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

@@ -85,7 +85,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
             watch.say(f"publishing {sum(sum(shard.counts.values()) for shard in finished):,} rows")
             manifest = publish(plan, [shard.path for shard in finished], out, _origin(prepared, tools))
             try:
-                write_report(out, manifest, stored_pictures(images), prepared.shown)
+                write_report(out, manifest, stored_pictures(images))
             except OSError as error:
                 why = error.strerror or error
                 raise OutputError(
@@ -101,7 +101,7 @@ async def annotate(prepared: Prepared, api_key: str | None, run_shards: RunShard
         async with open_encoder(settings, api_key, images, tools.encoder, watch.say) as encoder:
             if encoder is not None:
                 embed = answered_ask(journal, encoder.ask)
-                neighbours = await find_neighbours(plan, tools, embed)
+                neighbours = await find_neighbours(plan, tools, embed, watch.say)
                 tools = replace(tools, embed=embed, neighbours=neighbours)
             pending = await count_pending(plan, tools, journal.get, journal.count, journal.explain)
             watch.say(cost_words(pending))
@@ -172,6 +172,7 @@ def _origin(prepared: Prepared, tools: Tools) -> Origin:
         checks=tuple(check.name for check in tools.checks),
         costs=tools.costs,
         writing=writing_of(tools),
+        settings=prepared.shown,
     )
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from annotate.errors import OutputError
@@ -47,6 +47,24 @@ def hold_lock(path: Path, out: Path | None = None) -> Iterator[None]:
             os.pwrite(handle, f"pid {os.getpid()} on {socket.gethostname()}, started {started}\n".encode(), 0)
         except OSError as error:
             raise OutputError(f"cannot write {path} ({error.strerror}); make room and run again") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def wait_for_lock(path: Path) -> Iterator[None]:
+    """Hold `path` for the length of the block, after whoever holds it now; where nothing can be locked or
+    written there, without."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

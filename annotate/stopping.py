@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM: what is in flight is finished, nothing new is sent; the second signal leaves at once.
+"""Ctrl-C and SIGTERM: what is in flight is finished, nothing new is sent; another a second later leaves at
+once.
 
 Leaving at once is safe at any instant: answers are durable before anything depends on them, files appear
 whole or not at all, and what we started is guarded by its own watchdog (`annotate.processes`).
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +22,8 @@ from annotate.errors import RunIncomplete
 from annotate.teacher.request import Ask, Reply, Request
 
 DRAIN_SECONDS = 10.0
+SAME_SIGNAL_SECONDS = 1.0
+"""make hands SIGTERM on to us, who may have had it from whoever signals all processes of a job."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = "\x1b[?25h"
 
@@ -113,7 +117,7 @@ class Signals:
     def __init__(self) -> None:
         self.drain: Drain | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._seen = False
+        self._seen: float | None = None
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -133,9 +137,12 @@ class Signals:
         """Python-level, not the loop's: it must be heard while the loop is busy publishing, too."""
         if self.drain is None or self._loop is None:
             raise KeyboardInterrupt
-        if self._seen:
-            leave_at_once()
-        self._seen = True
+        now = time.monotonic()
+        if self._seen is not None:
+            if now - self._seen > SAME_SIGNAL_SECONDS:
+                leave_at_once()
+            return
+        self._seen = now
         self._loop.call_soon_threadsafe(self.drain.begin, signal.Signals(number).name)
 
 

@@ -31,6 +31,7 @@ from annotate.journal import FILE_NAME
 from annotate.journal_tools import export_to, problems_of
 from annotate.text import parse_json
 from bench.driving import (
+    REPEATED_BY_CANARY,
     fault_server,
     finish,
     kill_group,
@@ -47,8 +48,6 @@ from sample.writers import WRITERS, Sizes
 CONCURRENCY = 64
 DELAY = "0.15"
 """Seconds that an answer takes, so that there is something in flight to be lost."""
-REPEATED_BY_CANARY = 3
-"""Questions of the canary that are the same at every start that gets to it."""
 Moment = Callable[["Victim", random.Random], bool]
 """Waits for its instant; True when the process still ran then and is to be killed."""
 
@@ -58,6 +57,7 @@ class Victim:
 
     def __init__(self, command: Sequence[str], out: Path, log: Path, usual: float) -> None:
         self.out, self.log, self.usual = out, log, usual
+        self.began = time.time()
         self.process: subprocess.Popen[bytes] = start(command, log)
 
     def runs_after(self, seconds: float) -> bool:
@@ -96,7 +96,14 @@ def while_asking(victim: Victim, rng: random.Random) -> bool:
 def while_publishing(victim: Victim, rng: random.Random) -> bool:
     """From the first staged file to the manifest."""
     staging = victim.out / "journal" / "staging"
-    if not victim.runs_until(staging.exists):
+
+    def stages() -> bool:
+        """Whether this run does: what a killed one staged lies there until then."""
+        with suppress(FileNotFoundError):
+            return staging.stat().st_mtime > victim.began
+        return False
+
+    if not victim.runs_until(stages):
         return False
     return victim.runs_after(rng.uniform(0.0, 0.15))
 

@@ -58,6 +58,10 @@ def write_world(root: Path, triplets: int) -> Path:
     return root
 
 
+REPEATED_BY_CANARY = 3
+"""Questions of the canary that are the same at every start that gets to it."""
+
+
 class NotRun(CirError):
     """A run that a proof needs ended otherwise than it should: nothing is proved or refuted."""
 
@@ -120,6 +124,9 @@ def one_line(prove: Callable[[], int]) -> int:
     except CirError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 1
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -8,22 +8,24 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.errors import RunIncomplete, UsageError
-from annotate.locks import is_held
+from annotate.locks import is_held, wait_for_lock
 from annotate.processes import free_port, guarded
 from annotate.teacher.probe import answers_health, opener
 
 HOME = Path("outputs") / ".prefect"
 UI_PORT = 4200
-UI_LOCK = "ui.lock"
+UI_LOCK, START_LOCK = "ui.lock", "start.lock"
 START_SECONDS = 300.0  # 6 s on an idle machine; a busy one must not fail a run for it
 
 # Quiet on the console (our own lines say it better), everything in the run's log; telemetry off.
@@ -56,18 +58,19 @@ def prefect_api(given: str | None, home: Path) -> Iterator[str]:
     os.environ.pop("PREFECT_API", None)
     ui = f"http://127.0.0.1:{UI_PORT}/api"
     if given:
-        if not answers_health(given):
+        if not answers_health(given, proxied=True):
             raise UsageError(f"PREFECT_API={given} does not answer; start it, or leave it out")
         if _refuses(given, os.environ):
             key = _key(os.environ)
             why = "does not take the key; mend" if key else "wants a key; set Prefect's own"
-            raise UsageError(f"PREFECT_API={given} {why} {key or next(iter(_KEYS))} in the environment")
+            names = key or " (Prefect Cloud: ".join(_KEYS) + ")"
+            raise UsageError(f"PREFECT_API={given} {why} {names} in the environment")
         yield _use(given)
     elif ui_runs(home) and answers_health(ui):
         yield _use(ui)
     else:
-        with own_server(home) as url:
-            yield _use(url)
+        with own_server(home) as server:
+            yield _use(server.url)
 
 
 def ui_runs(home: Path) -> bool:
@@ -75,9 +78,22 @@ def ui_runs(home: Path) -> bool:
     return is_held(home / UI_LOCK)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """A Prefect server that we started."""
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def own_server(home: Path, port: int | None = None) -> Iterator[str]:
-    """A Prefect server on 127.0.0.1 with its database in `home`, for as long as the block lasts."""
+def own_server(home: Path, port: int | None = None) -> Iterator[OwnServer]:
+    """A Prefect server on 127.0.0.1 with its database in `home`, for as long as the block lasts.
+
+    Several may share a database, each with a log of its own; they start one after the other, since a server
+    brings the database's tables up to date first.
+    """
     chosen = free_port() if port is None else port
     url = f"http://127.0.0.1:{chosen}/api"
     command = [
@@ -92,16 +108,20 @@ def own_server(home: Path, port: int | None = None) -> Iterator[str]:
         str(chosen),
     ]
     env = server_environment(os.environ, home)
-    log = home / "server.log"
-    with guarded([*command, "--analytics-off"], env, log) as process:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers_health(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RunIncomplete(
-                    f"the Prefect server did not start, see {log}; mend that, or use RUNNER=local"
-                )
-            time.sleep(0.2)
-        yield url
+    log = home / f"server-{chosen}.log"
+    with ExitStack() as held:
+        with wait_for_lock(home / START_LOCK):
+            process = held.enter_context(guarded([*command, "--analytics-off"], env, log))
+            deadline = time.monotonic() + START_SECONDS
+            while not answers_health(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RunIncomplete(
+                        f"the Prefect server did not start, see {log}; mend that, or use RUNNER=local"
+                    )
+                time.sleep(0.2)
+        yield OwnServer(url, log, process)
+    if port is None:
+        log.unlink(missing_ok=True)  # of a free port, so the next one has another name
 
 
 def server_environment(own: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -120,7 +140,7 @@ def _refuses(url: str, environment: Mapping[str, str]) -> bool:
     if key := _key(environment):
         request.add_header("Authorization", _KEYS[key](environment[key]))
     try:
-        with opener().open(request, timeout=5):
+        with opener(proxied=True).open(request, timeout=5):
             return False
     except urllib.error.HTTPError as error:
         error.close()

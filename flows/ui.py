@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from annotate.errors import CirError, UsageError
 from annotate.locks import hold_lock
@@ -20,13 +19,12 @@ def main() -> int:
             raise UsageError(
                 f"a Prefect server answers at {address} already; open it in a browser, or end it"
             )
-        with hold_lock(HOME / UI_LOCK, HOME), own_server(HOME, UI_PORT):
+        with hold_lock(HOME / UI_LOCK, HOME), own_server(HOME, UI_PORT) as server:
             print(
                 f"Prefect UI: {address} - `make annotate` in another terminal reports here; Ctrl-C stops it"
             )
-            while answers_health(f"{address}/api"):
-                time.sleep(5)
-            print(f"the Prefect server has ended, see {HOME}/server.log", file=sys.stderr)
+            server.process.wait()
+            print(f"the Prefect server has ended, see {server.log}", file=sys.stderr)
             return 1
     except KeyboardInterrupt:
         return 0

@@ -30,7 +30,7 @@ from retrieval.measured import Origin, line
 from retrieval.model import CirModel, ModelSettings, choose_device, parameter_counts
 from retrieval.pictures import Pictures, damaged
 from retrieval.plan import plan
-from retrieval.results import write_results
+from retrieval.results import keep_others, write_results
 from retrieval.retriever import Retriever, images_of, named_by_stem
 from retrieval.schedule import TrainSettings
 from retrieval.sources import check_one_kind, default_sources, gold_chains, open_source, parse_image_roots
@@ -146,6 +146,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     row = line(arguments.model.resolve().parent.name, tuple(eval_sets), done, asking.chain, origin).row
     for evaluation in done:
         print(evaluation.result)
+    if kept := keep_others(out, row):
+        _say(f"results of another measurement are kept: {', '.join(map(str, kept))}")
     paths = write_results(out, [row])
     _say(f"written: {', '.join(map(str, paths))}")
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from retrieval.ranking import ranks, top
 
 THUMBNAIL = 96  # pixels
 NO_CHAIN = "(no chain)"
+_EDIT = re.compile(r"(?:^|; )([^:;]+): [^;]* -> ")  # a value after may hold anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ def explain(eval_set: EvalSet, choices: Choices, evaluation: Evaluation, k: int 
 def edit_kinds(chain: str | None) -> tuple[str, ...]:
     """The aspects that a chain's edits name, each once; `(no chain)` where none can be read."""
     edits = chain_part(chain, "edits") if chain else None
-    kinds = [edit.split(":")[0].strip() for edit in (edits or "").split(";") if ":" in edit]
-    return tuple(dict.fromkeys(kinds)) or (NO_CHAIN,)
+    return tuple(dict.fromkeys(_EDIT.findall(edits or ""))) or (NO_CHAIN,)
 
 
 def by_kind(explained: Sequence[Explained], k: int = 10) -> list[tuple[str, int, float]]:

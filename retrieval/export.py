@@ -9,6 +9,7 @@ along: it is refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,23 @@ def numbers_of(card: Card, results: Path) -> str:
     """Markdown of the rows of a results.json that measured this model, each with its protocol and counts."""
     try:
         rows = parse_json(results.read_text(encoding="utf-8"))["rows"]
-        mine = [row for row in rows if row["model_digest"] == card.weights_sha256]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{results}: no results.json of evaluate or train-eval; run one first") from error
+        mine = [_numbers(row) for row in rows if row["model_digest"] == card.weights_sha256]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{results}: no results.json of evaluate or train-eval of this version; run one"
+        ) from error
     if not mine:
         raise InputError(f"{results}: none of its rows measured this model; give its own results")
-    lines = []
-    for row in mine:
-        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in row["metrics"].items())
-        counts = (
-            f"queries {row['n_queries']:,}/{row['n_expected']:,}; "
-            f"gallery {row['n_gallery']:,}/{row['n_gallery_expected']:,}"
-        )
-        lines.append(f"* {row['protocol']}, chain {row['chain']}, {counts}: {values}")
-    return "\n".join(lines)
+    return "\n".join(mine)
+
+
+def _numbers(row: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{name} {100 * value:.2f}" for name, value in row["metrics"].items())
+    counts = (
+        f"queries {row['n_queries']:,}/{row['n_expected']:,}; "
+        f"gallery {row['n_gallery']:,}/{row['n_gallery_expected']:,}"
+    )
+    return f"* {row['protocol']}, chain {row['chain']}, {counts}: {values}"
 
 
 def model_card(card: Card, numbers: str = "") -> str:

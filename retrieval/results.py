@@ -3,6 +3,7 @@ markdown."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from annotate.files import write_output
+from annotate.text import parse_json
 from retrieval.protocols import Result, mean_of
 from retrieval.published import PUBLISHED, published_table
 
@@ -80,6 +82,31 @@ def write_results(
         folder / "results.md", "\n".join([markdown(rows), *_compared(comparisons), published_table()])
     )
     return folder / "results.json", folder / "results.md"
+
+
+def keep_others(folder: Path, row: TableRow) -> list[Path]:
+    """Results that lie there of another model, chain or protocol get a number, `results-1.json`; where they
+    are now. What cannot be read is kept, too."""
+    path = folder / "results.json"
+    try:
+        there = [_measures(line) for line in parse_json(path.read_text(encoding="utf-8"))["rows"]]
+        other = there != [_measures(line) for line in row.as_json()]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        other = True
+    if not other:
+        return []
+    number = next(n for n in itertools.count(1) if not (folder / f"results-{n}.json").exists())
+    kept = []
+    for old in filter(Path.exists, (path, path.with_suffix(".md"))):
+        kept.append(old.rename(old.with_stem(f"results-{number}")))
+    return kept
+
+
+def _measures(line: Mapping[str, Any]) -> tuple[object, ...]:
+    """Of which measurement a line of results.json is: another one's numbers are others."""
+    return tuple(line[name] for name in ("model_digest", "chain", "protocol", "eval_digest", "category"))
 
 
 def markdown(rows: Sequence[TableRow]) -> str:

@@ -107,10 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(report.as_dict(), indent=1) if arguments.json else summary(report))
         return 0
     except CirError as error:
-        print(
-            f"error: {plain(str(error))}", file=sys.stderr
-        )  # it may quote a file name, a row, a line of truth
+        # it may quote a file name, a row, a line of truth
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; what `prove` was answered is kept, the same command goes on", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class Writing(BaseModel):
 class Manifest(BaseModel):
     """Contents of manifest.json; paths in `files` are relative to OUT, `root` is as the user gave it.
 
-    `writing` is null in an OUT of an earlier version: nothing can be promised for its rows; so are
+    `settings` are those of the run that answers and verdicts depend on, for people. `writing` is null in an
+    OUT of an earlier version: nothing can be promised for its rows; so are
     `run_thresholds`, those that annotate judged by and a selection starts from, and `pictures`, the sha256
     over the source digests of all accepted and rejected rows' pictures. `saw_target` and
     `contamination` count rows by verdict: those whose writer was shown the target, and for each note of that
@@ -100,6 +101,7 @@ class Manifest(BaseModel):
     prompts: dict[str, str]
     prompt_version: str
     writing: Writing | None = None
+    settings: dict[str, str] = {}
     thresholds: dict[str, float]
     run_thresholds: dict[str, float] | None = None
     checks: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
@@ -21,7 +22,6 @@ from schemas.calibration import Label
 from schemas.manifest import Manifest
 from schemas.row import Row
 
-PAGE = "labelling.html"
 QUESTION = (
     "Right? The caption is true of the first picture, the edits are what was asked, the conclusion states "
     "them and contradicts nothing, the second picture fits. [y]es, [n]o, [u]nsure (counts as wrong), [q]uit: "
@@ -39,11 +39,11 @@ def label(
 ) -> str:
     """Ask one person about the rows of the draw that he has not judged; returns what there is now.
 
-    `read` shows a question and returns the answer; OUT/labelling.html shows the pictures of the row that is
-    asked about. That a row was written with the target shown is not told, since only accepted second chances
-    stand: how many were is in what returns. Raises `UsageError` for an OUT without rows, a name that cannot
-    be shown, and a file of labels that were drawn from other rows, `OutputError` for an OUT that is not
-    finished or files that are not the manifest's.
+    `read` shows a question and returns the answer; `page_of(out, person)` shows the pictures of the row that
+    is asked about. That a row was written with the target shown is not told, since only accepted second
+    chances stand: how many were is in what returns. Raises `UsageError` for an OUT without rows, a name that
+    cannot be shown, and a file of labels that were drawn from other rows, `OutputError` for an OUT that is
+    not finished or files that are not the manifest's.
     """
     if not person.strip() or not person.isprintable():
         raise UsageError("labels need a name of printable characters; give --person NAME")
@@ -54,11 +54,12 @@ def label(
     existing = _existing(labels_file)
     _refuse_other_rows(labels_file, existing, out, strata, sizes)
     done = {one.triplet_id for one in existing if one.person == person}
+    shown_in = page_of(out, person)
     for number, (entry, row) in enumerate(_rows(out, drawn), 1):
         if entry.triplet_id in done:
             continue
-        write_output(out / PAGE, page(row, pictures))
-        answer = _answer(read, f"\n{number} of {len(drawn)}, pictures in {out / PAGE}\n" + shown(row))
+        write_output(shown_in, page(row, pictures))
+        answer = _answer(read, f"\n{number} of {len(drawn)}, pictures in {shown_in}\n" + shown(row))
         if answer == "q":
             break
         append_label(
@@ -74,6 +75,11 @@ def label(
         )
     now = progress(_existing(labels_file), len(drawn))
     return "\n".join(filter(None, (now, saw_target_words(manifest))))
+
+
+def page_of(out: Path, person: str) -> Path:
+    """Where this person's pictures are shown: several may judge at once, each their own row."""
+    return out / f"labelling-{hashlib.sha256(person.encode()).hexdigest()[:8]}.html"
 
 
 def at_best(of_accepted: int, of_rejected: int, count: int) -> str:

@@ -39,26 +39,17 @@ class Example:
     scores: tuple[tuple[str, float, float | None], ...]
 
 
-def write_report(
-    out: Path,
-    manifest: Manifest,
-    pictures: Pictures,
-    settings: Mapping[str, str] | None = None,
-    examples: int = EXAMPLES,
-) -> Path:
+def write_report(out: Path, manifest: Manifest, pictures: Pictures, examples: int = EXAMPLES) -> Path:
     """Write OUT/report.html from the published files; returns its path.
 
-    `settings` (name -> value) are shown beside the manifest's; see `annotate.settings.published_settings`.
-    The same rows, pictures and settings give the same bytes. Raises `OutputError` for broken published files.
+    The same rows, pictures and manifest give the same bytes. Raises `OutputError` for broken published files.
     """
     path = out / "report.html"
-    write_output(path, render(out, manifest, pictures, settings or {}, examples))
+    write_output(path, render(out, manifest, pictures, examples))
     return path
 
 
-def render(
-    out: Path, manifest: Manifest, pictures: Pictures, settings: Mapping[str, str], examples: int = EXAMPLES
-) -> str:
+def render(out: Path, manifest: Manifest, pictures: Pictures, examples: int = EXAMPLES) -> str:
     """The page as text. Every text passes `plain` and is escaped; styles are allowed by digest."""
     styles = (FOLDER / "page.css").read_text(encoding="utf-8")
     shown: dict[Verdict, tuple[Example, ...]] = {
@@ -82,7 +73,6 @@ def render(
             chart=(WIDTH, HEIGHT),
             examples=shown,
             reason_words=REASONS,
-            settings=settings,
         )
     )
 

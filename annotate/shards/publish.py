@@ -66,6 +66,7 @@ class Origin:
     checks: tuple[str, ...]
     costs: Costs
     writing: Writing
+    settings: Mapping[str, str]
 
 
 def _unchanged(table: pa.Table) -> pa.Table:
@@ -97,6 +98,7 @@ def publish(plan: Plan, shard_files: Sequence[Path], out: Path, origin: Origin) 
         prompts={name: prompt.digest for name, prompt in sorted(origin.writer.prompts.items())},
         prompt_version=prompt_version(dict(origin.writer.prompts)),
         writing=origin.writing,
+        settings=dict(origin.settings),
         thresholds=dict(origin.thresholds),
         run_thresholds=dict(origin.thresholds),
         checks=origin.checks,
@@ -163,6 +165,8 @@ def _publish(
         }
         manifest = draft.model_copy(update={"files": files})
         (out / "manifest.json").unlink(missing_ok=True)
+        if (report := out / "report.html").is_file():
+            report.unlink()  # of the rows before; the new one comes last
         for folder in VERDICTS_OF:
             _replace_folder(staging / folder, out / folder)
         write_atomic(out / "README.md", dataset_card(manifest))
@@ -254,7 +258,7 @@ def _replace_folder(staged: Path, published: Path) -> None:
     names = {path.name for path in staged.iterdir()}
     for name in sorted(names):
         (staged / name).replace(published / name)
-    for path in published.glob("*.parquet"):
+    for path in published.glob("part-*.parquet"):
         if path.name not in names:
             path.unlink()
     handle = os.open(published, os.O_RDONLY)

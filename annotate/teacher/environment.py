@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate.errors import CirError, TeacherRefused, UsageError
+from annotate.locks import wait_for_lock
 from annotate.text import parse_json, plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +77,16 @@ def is_current(folder: Path, recipe: Recipe) -> bool:
 def is_kept(folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether it was built from somebody's own requirements, and nothing else is asked for."""
     return not environ.get("TEACHER_REQUIREMENTS", "").strip() and _stamped(folder, "what") == OWN
+
+
+def refuse_another_kind(folder: Path, recipe: Recipe) -> None:
+    """Raise `UsageError` for a whole environment of the other kind of machine: it may be serving there."""
+    what = _stamped(folder, "what")
+    if what is not None and OWN not in (what, recipe.what) and what != recipe.what:
+        raise UsageError(
+            f"{folder} holds {what}, for another kind of machine than this one, which wants {recipe.what};"
+            f" use a checkout of its own, a server elsewhere (TEACHER_URL=), or remove {folder} first"
+        )
 
 
 def _stamped(folder: Path, name: str) -> object:
@@ -178,8 +189,12 @@ def main(arguments: Sequence[str]) -> int:
         recipe = choose(os.environ, bool(gpu_names()))
         if is_current(folder, recipe) or is_kept(folder, os.environ):
             return 0
-        print(f"== teacher environment: {folder}: {recipe.what}", flush=True)
-        print(f"   {build(folder, recipe)}")
+        with wait_for_lock(folder.with_name(f"{folder.name}.lock")):
+            if is_current(folder, recipe):  # somebody built it meanwhile
+                return 0
+            refuse_another_kind(folder, recipe)
+            print(f"== teacher environment: {folder}: {recipe.what}", flush=True)
+            print(f"   {build(folder, recipe)}")
     except CirError as error:
         print(plain(str(error)), file=sys.stderr)
         return error.exit_status

@@ -66,17 +66,21 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def opener() -> urllib.request.OpenerDirector:
-    # No proxies, as in the client that does the work: what is checked must be what is used.
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+def opener(proxied: bool = False) -> urllib.request.OpenerDirector:
+    # The proxies that the client has that does the work: what is checked must be what is used.
+    proxies = urllib.request.getproxies() if proxied else {}
+    return urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _NoRedirect)
 
 
-def answers_health(base: str) -> bool:
-    """Whether a server answers `base`/health with 200. Never raises: what speaks no HTTP does not answer."""
+def answers_health(base: str, proxied: bool = False) -> bool:
+    """Whether a server answers `base`/health with 200. Never raises: what speaks no HTTP does not answer.
+
+    `proxied`: by way of the environment's proxies.
+    """
     try:
         if urllib.parse.urlsplit(base).scheme not in {"http", "https"}:
             return False
-        with opener().open(base.rstrip("/") + "/health", timeout=5) as answer:
+        with opener(proxied).open(base.rstrip("/") + "/health", timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, http.client.HTTPException, ValueError):
         return False

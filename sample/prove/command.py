@@ -10,6 +10,7 @@ from pathlib import Path
 
 from annotate.checks import CHECKS, DEFAULT_CHECKS, measured
 from annotate.checks.ladder import Costs
+from annotate.errors import UsageError
 from annotate.files import write_atomic
 from annotate.images import DEFAULT_RECIPE, ImageStore
 from annotate.journal import Journal, answered_ask
@@ -49,6 +50,8 @@ class Wanted:
 def run(wanted: Wanted) -> str:
     """Measure and write prove.json and prove.md (with `docs` also docs/trust.json and docs/trust.md); returns
     the table. Raises `CirError`; what was answered is kept, and the same command goes on."""
+    if (wanted.out / "manifest.json").exists() or (wanted.out / "journal" / "job.json").exists():
+        raise UsageError(f"{wanted.out} is an annotation's folder; give OUT another one")
     thresholds = checked_thresholds({**defaults_for(measured(DEFAULT_CHECKS)), **dict(wanted.thresholds)})
     with ExitStack() as held:
         held.enter_context(hold_lock(wanted.out / "journal" / "lock"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.driving import NotRun, finish
+from bench.driving import NotRun, finish, one_line
 from bench.soak import compared, lost_to_quarantine, main
 
 
@@ -66,3 +66,11 @@ def test_a_soak_whose_run_fails_is_one_line(
     assert main(["--triplets", "2", "--work", str(tmp_path / "soak")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and "status 1" in line
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped() -> int:
+        raise KeyboardInterrupt
+
+    assert one_line(stopped) == 1
+    assert capsys.readouterr().err == "stopped\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from annotate.calibration.draw import draw_rows
-from annotate.calibration.label import PAGE, at_best, label, page, shown
+from annotate.calibration.label import at_best, label, page, page_of, shown
 from annotate.calibration.labels import agreement, append_label, judged, merged, read_labels, strata_of
 from annotate.calibration.thresholds import calibrate
 from annotate.errors import InputError, OutputError, UsageError
@@ -94,7 +94,8 @@ def test_a_person_judges_without_seeing_verdict_or_scores_and_goes_on_later(tmp_
     out, file = tmp_path / "out", tmp_path / "labels.jsonl"
     read, asked = answers("y", "what?", "n", "u", "q")
     assert "ada: 3 labels of 9" in label(out, file, "ada", 20, 0, lambda digest: None, read)
-    assert (out / PAGE).exists()
+    assert page_of(out, "ada").exists()
+    assert page_of(out, "bob") != page_of(out, "ada"), "who judges at the same time sees their own row"
     for text in asked:
         assert not {"accepted", "rejected", "p_covers", "threshold", "edits_mismatch"} & set(text.split())
     read, more = answers()
@@ -197,7 +198,7 @@ def test_a_judge_is_not_told_which_row_was_guided_but_that_some_were(tmp_path: P
     end = label(out, file, "ada", 20, 0, lambda digest: None, read)
     assert "1 of 10 accepted rows were written with the target shown" in end
     assert len(asked) == 10 and not any("target shown" in text for text in asked)
-    assert "target shown" not in (out / PAGE).read_text()
+    assert "target shown" not in page_of(out, "ada").read_text()
 
 
 @pytest.mark.parametrize("part", ["train", "annotations"])

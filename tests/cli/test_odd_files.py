@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from annotate.calibration.label import page_of
 from annotate.cli import main
 from annotate.errors import UsageError
 from annotate.files import read_regular, usable_path
@@ -186,10 +187,16 @@ def test_a_folder_where_the_report_or_the_page_belongs_is_one_line(
     (out / "report.html").unlink(missing_ok=True)
     for name, command in (
         ("report.html", ["select"]),
-        ("labelling.html", ["label", "--labels", tmp_path / "l", "--person", "a"]),
+        (page_of(out, "a").name, ["label", "--labels", tmp_path / "l", "--person", "a"]),
     ):
         (out / name).mkdir()
         assert name in refused(*command, "--out", out)
+
+
+def test_a_proof_is_not_made_in_an_annotations_folder(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(["prove", "--out", str(out)]) == 2
+    assert "is an annotation's folder; give OUT another one" in capsys.readouterr().err
+    assert not (out / "rendered").exists()
 
 
 def test_a_path_that_can_be_looked_up_is_taken_whether_something_is_there_or_not(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,22 @@ def test_an_empty_root_is_no_wish_for_the_sample() -> None:
     refused = make("-n", "annotate", "ROOT=")
     assert refused.returncode == 2 and "ROOT is empty" in refused.stderr and "pip" not in refused.stdout
     assert make("-n", "help", "ROOT=/data").returncode == 0
+
+
+def test_an_environment_of_an_unsuitable_python_is_not_begun(tmp_path: Path) -> None:
+    """It would be found half made by the next make, which is given another one."""
+    told = make("project", f"VENV={tmp_path / 'venv'}", "PYTHON=false")
+    assert told.returncode == 2
+    assert "false is no Python 3.11 or 3.12; name one: PYTHON=python3.11" in told.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.slow
+def test_an_environment_that_was_begun_with_an_unsuitable_python_is_begun_again(tmp_path: Path) -> None:
+    """Up to pip, which is refused the index here."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/bin/false")
+    told = make("project", f"VENV={venv}", f"PYTHON={sys.executable}", PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert told.returncode == 2 and "no Python" not in told.stderr
+    assert subprocess.run([str(venv / "bin" / "python"), "-m", "pip", "--version"], check=True)

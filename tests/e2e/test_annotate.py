@@ -102,7 +102,8 @@ def test_a_run_through_prefect_is_seen_by_its_server(
     from flows.prefect_api import own_server
 
     home = tmp_path / "prefect"
-    with own_server(home) as url:
+    with own_server(home) as server:
+        url = server.url
         command = [
             sys.executable,
             "-m",
@@ -136,7 +137,8 @@ def test_a_run_survives_the_death_of_its_prefect_server(
 
     out = tmp_path / "out"
     command = [sys.executable, "-m", "annotate", *flags("cirr", roots["cirr"], out, teacher)]
-    with own_server(tmp_path / "prefect") as url:
+    with own_server(tmp_path / "prefect") as server:
+        url = server.url
         command += ["--runner", "prefect", "--prefect-api", url, "--shard-size", "16"]
         run = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()

@@ -31,7 +31,8 @@ def test_the_table_is_an_artifact_and_each_row_a_task(tmp_path: Path) -> None:
     command += ["--base-model", str(tmp_path / "base"), "--eval-root", f"cirr={tmp_path / 'cirr'}"]
     command += ["--out", str(tmp_path / "table"), "--ablations", "0", "--device", "cpu"]
     command += ["--steps", "2", "--batch", "4", "--lora-rank", "2", "--max-tokens", "3"]
-    with own_server(tmp_path / "prefect") as url:
+    with own_server(tmp_path / "prefect") as server:
+        url = server.url
         env = {**os.environ, "CIR_PREFECT_API": url, "PYTHONPATH": str(CHECKOUT)}
         done = subprocess.run(
             command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=500

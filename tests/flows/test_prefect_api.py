@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from annotate.errors import UsageError
 from annotate.locks import hold_lock
+from annotate.teacher.probe import answers_health
+from bench.driving import fault_server
 from flows.prefect_api import UI_LOCK, own_server, prefect_api, ui_runs
 
 USES_PREFECT = """
@@ -38,9 +42,13 @@ def test_a_given_server_is_used_under_our_own_name_and_one_that_refuses_the_key_
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:sesame")
     environment = dict(os.environ)  # prefect_api changes it
     try:
-        with own_server(tmp_path / "server") as url:
+        with own_server(tmp_path / "server") as server:
+            url = server.url
             with (
-                pytest.raises(UsageError, match=r"wants a key; set Prefect's own PREFECT_API_AUTH_STRING"),
+                pytest.raises(
+                    UsageError,
+                    match=r"wants a key; set Prefect's own PREFECT_API_AUTH_STRING \(.* PREFECT_API_KEY\)",
+                ),
                 prefect_api(url, tmp_path / "client"),
             ):
                 pass
@@ -63,3 +71,27 @@ def test_a_given_server_is_used_under_our_own_name_and_one_that_refuses_the_key_
     finally:
         os.environ.clear()
         os.environ.update(environment)
+
+
+def test_a_given_server_is_looked_for_by_way_of_the_proxy_that_prefect_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with fault_server() as proxy:  # answers /health of any host
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
+        assert answers_health("http://prefect.invalid:4200", proxied=True)
+        assert not answers_health("http://prefect.invalid:4200")
+
+
+@pytest.mark.slow
+def test_two_servers_start_over_one_new_database_each_with_its_own_log(tmp_path: Path) -> None:
+    def start() -> tuple[str, Path]:
+        with own_server(tmp_path) as server:
+            time.sleep(3)
+            assert answers_health(server.url) and server.log.exists()
+            return server.url, server.log
+
+    with ThreadPoolExecutor(2) as pool:
+        (one, its), (other, others) = (each.result() for each in [pool.submit(start) for _ in range(2)])
+    assert one != other and its != others
+    assert not its.exists() and not others.exists()

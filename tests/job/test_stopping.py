@@ -20,7 +20,7 @@ from annotate.errors import RunIncomplete
 from annotate.preparing import prepare
 from annotate.settings import resolve
 from annotate.shards.run import ShardResult
-from annotate.stopping import Drain
+from annotate.stopping import SAME_SIGNAL_SECONDS, Drain
 from annotate.teacher.client import Stats
 from annotate.teacher.opening import OpenServer
 from annotate.teacher.request import Ask, Reply, Request
@@ -89,6 +89,23 @@ def test_a_run_through_prefect_drains_too(tmp_path: Path) -> None:
         assert stats(url)["answered_twice"] - before <= CANARY
 
 
+@pytest.mark.slow
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path) -> None:
+    """As from `make`, which hands on what a scheduler has sent to all processes of the job."""
+    world, out, log = write_world(tmp_path / "world", 120), tmp_path / "out", tmp_path / "log"
+    with fault_server("--delay", "0.1") as url:
+        run = start(command(world, out, url), log)
+        try:
+            wait_for(run, lambda: len(list((out / "journal" / "shards").glob("*.parquet"))) >= 3)
+            for _ in range(3):
+                run.send_signal(signal.SIGTERM)
+                time.sleep(0.05)
+            assert run.wait(13) == 1
+        finally:
+            kill_group(run)
+    assert "published as incomplete" in log.read_text() and "left at once" not in log.read_text()
+
+
 def test_the_second_signal_leaves_at_once(tmp_path: Path) -> None:
     world, out, log = write_world(tmp_path / "world", 20), tmp_path / "out", tmp_path / "log"
     with fault_server() as url:
@@ -99,6 +116,7 @@ def test_the_second_signal_leaves_at_once(tmp_path: Path) -> None:
             wait_for(run, lambda: stats(url)["in_flight"] > 0)
             run.send_signal(signal.SIGINT)
             wait_for(run, lambda: b"SIGINT: finishing" in log.read_bytes())
+            time.sleep(SAME_SIGNAL_SECONDS)
             began = time.monotonic()
             run.send_signal(signal.SIGINT)
             assert run.wait(5) == 1

@@ -54,7 +54,8 @@ class Page(HTMLParser):
 
 
 def report(out: Path, manifest: Any, pictures: Callable[[str], bytes | None] = lambda digest: None) -> str:
-    return write_report(out, manifest, pictures, {"LIMIT": "200"}).read_text(encoding="utf-8")
+    told = manifest.model_copy(update={"settings": {"LIMIT": "200"}})
+    return write_report(out, told, pictures).read_text(encoding="utf-8")
 
 
 def test_page_shows_counts_reasons_in_words_examples_and_settings(

@@ -71,6 +71,13 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
         and row["ms_per_query"] > 0
     )
     assert "on real data" in (tmp_path / "results" / "results.md").read_text()
+    assert main(["evaluate", *model, *cirr]) == 0
+    assert not list((tmp_path / "results").glob("results-*")), "the same measurement again"
+    assert main(["evaluate", *model, *cirr, "--chain", "none"]) == 0
+    (before,) = json.loads((tmp_path / "results" / "results-1.json").read_text())["rows"]
+    (now,) = json.loads((tmp_path / "results" / "results.json").read_text())["rows"]
+    assert (before["chain"], now["chain"]) == ("generated", "none") and before["metrics"] == row["metrics"]
+    assert main(["evaluate", *model, *cirr]) == 0
     gallery = str(world / "cirr" / "dev")
     assert main(["encode", *model, "--images", gallery, "--out", str(tmp_path / "index")]) == 0
     assert "18 vectors of 32 numbers" in capsys.readouterr().out
@@ -106,6 +113,9 @@ def test_train_evaluate_encode_and_search_one_after_the_other(
     (tmp_path / "other.json").write_text(json.dumps({"rows": [row | {"model_digest": "another"}]}))
     assert main([*plain, "--results", str(tmp_path / "other.json")]) == 2
     assert "none of its rows measured this model" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text(json.dumps({"rows": [row | {"metrics": None}]}))
+    assert main([*plain, "--results", str(tmp_path / "other.json")]) == 2
+    assert "no results.json of evaluate or train-eval of this version" in capsys.readouterr().err
 
 
 def test_train_eval_writes_a_table_with_chance_ours_and_the_shortcuts_and_publishes_the_model(

@@ -20,6 +20,7 @@ CHAIN = (
 
 def test_kinds_of_edit_are_read_from_the_chain_each_once() -> None:
     assert edit_kinds(CHAIN) == ("color", "hem")
+    assert edit_kinds("edits: hem: a -> b; print: none -> says: hi; bye: now") == ("hem", "print")
     assert edit_kinds("caption: red") == edit_kinds(None) == edit_kinds("edits: nonsense") == (NO_CHAIN,)
 
 

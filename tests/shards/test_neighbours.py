@@ -55,6 +55,16 @@ def test_a_picture_without_a_vector_is_nobodys_neighbour(tmp_path: Path) -> None
     assert names == ("other",) and vectors.tolist() == [[1.0, 0.0]]
 
 
+def test_pictures_without_a_vector_are_counted_since_another_run_may_have_them(tmp_path: Path) -> None:
+    tools = replace(make_tools(tmp_path, scripted(), ALL), checks=CHECKS, encoder="clip")
+    stored = [tools.images.store(path).source_digest for path in tools.paths.values()]
+    said: list[str] = []
+    embed = encoder({digest: 0.1 * place for place, digest in enumerate(stored[2:])})
+    asyncio.run(find_neighbours(make_plan(ALL, JOB), tools, embed, said.append))
+    (line,) = said
+    assert f"no vector of 2 of {len(stored)} pictures" in line
+
+
 def test_vectors_of_different_lengths_are_refused(tmp_path: Path) -> None:
     async def embed(request: Request) -> Reply:
         (picture,) = request.turns[0].pictures
@@ -79,7 +89,7 @@ def test_a_triplet_without_a_subset_is_held_against_its_targets_neighbours(tmp_p
     angles = {digest: 0.1 * place for place, digest in enumerate(stored.values())}
     embed = encoder(angles)
     plan = make_plan(ALL, JOB)
-    neighbours = asyncio.run(find_neighbours(plan, tools, embed))
+    neighbours = asyncio.run(find_neighbours(plan, tools, embed, print))
     assert set(neighbours) == {each.target for each in ALL}
     assert all(len(set(found)) == 5 and target not in found for target, found in neighbours.items())
 
@@ -100,5 +110,5 @@ def test_nothing_is_embedded_where_subsets_are_known_or_nobody_asks(tmp_path: Pa
     with_subsets = [triplet(number, subset=("target-0", "target-1")) for number in range(4)]
     for triplets, checks in ((with_subsets, CHECKS), (ALL, tools.checks)):
         plan = make_plan(triplets, JOB)
-        found = asyncio.run(find_neighbours(plan, replace(tools, checks=checks), encoder({}, asked)))
+        found = asyncio.run(find_neighbours(plan, replace(tools, checks=checks), encoder({}, asked), print))
         assert (found, asked) == ({}, [])

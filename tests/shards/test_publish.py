@@ -243,7 +243,7 @@ def test_the_card_says_what_is_there_and_warns_of_leakage(tmp_path: Path) -> Non
     assert "LEAKAGE" not in card
     tools = make_tools(tmp_path, mixed(), TRIPLETS)
     writer = Writer("tiny", tools.writer.prompts, (), "x", sees_target=True)
-    seeing = Origin("user", "r", "flat", writer, {}, (), Costs(), writing_of(tools))
+    seeing = Origin("user", "r", "flat", writer, {}, (), Costs(), writing_of(tools), {})
     plan = make_plan(TRIPLETS, JOB)
     publish(plan, [], tmp_path / "other", seeing)
     assert "LEAKAGE" in (tmp_path / "other" / "README.md").read_text()

@@ -195,3 +195,16 @@ def test_a_run_of_quarantined_rows_alone_may_be_selected_again(tmp_path: Path) -
     made = annotate(tmp_path, scripted(lambda request: Reply("nonsense", "stop")))
     assert made.counts.quarantined == 10
     assert rejudge(tmp_path / "out", {}).thresholds == made.thresholds
+
+
+def test_a_selection_touches_no_file_of_somebody_else_and_keeps_the_runs_settings(tmp_path: Path) -> None:
+    made = annotate(tmp_path, mixed())
+    out = tmp_path / "out"
+    own = out / "train" / "mine.parquet"
+    own.write_bytes(b"PAR1")
+    write_report(out, made, lambda digest: None)
+    manifest = rejudge(out, {"p_covers": 0.9})
+    assert own.read_bytes() == b"PAR1"
+    assert not (out / "report.html").exists(), "that of the rows before"
+    page = write_report(out, manifest, lambda digest: None).read_text()
+    assert manifest.settings == made.settings == {"LIMIT": "200"} and "Settings of the run" in page

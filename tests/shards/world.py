@@ -120,4 +120,5 @@ def origin(tools: Tools) -> Origin:
         tuple(c.name for c in tools.checks),
         Costs(),
         writing_of(tools),
+        {"LIMIT": "200"},
     )

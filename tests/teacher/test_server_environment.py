@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from annotate.errors import TeacherRefused, UsageError
 from annotate.teacher import environment
-from annotate.teacher.environment import CPU, GPU, LOCK, build, choose, is_current
+from annotate.teacher.environment import CPU, GPU, LOCK, build, choose, is_current, refuse_another_kind
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,3 +131,34 @@ def test_a_build_whose_vllm_does_not_import_is_refused_and_not_stamped(tmp_path:
     with pytest.raises(TeacherRefused, match="does not import: 'ImportError: no libtorch'"):
         build(tmp_path / "env", recipe)
     assert not is_current(tmp_path / "env", recipe)
+
+
+def test_an_environment_of_another_kind_of_machine_is_not_replaced(tmp_path: Path) -> None:
+    """On a shared checkout it may be serving there."""
+    folder, cpu, gpu = tmp_path / "env", choose({}, gpu=False), choose({}, gpu=True)
+    folder.mkdir()
+    (folder / environment.STAMP).write_text(f'{{"digest": "of before", "what": "{gpu.what}"}}')
+    with pytest.raises(UsageError, match=r"holds vllm \(NVIDIA GPU found\), for another kind of machine"):
+        refuse_another_kind(folder, cpu)
+    refuse_another_kind(folder, gpu)  # a newer lock of the same kind
+    (folder / environment.STAMP).unlink()
+    refuse_another_kind(folder, cpu)  # never finished
+
+
+def test_two_that_want_the_same_environment_build_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, lock = tmp_path / "env", tmp_path / "env.lock"
+    recipe = choose({}, gpu=False)
+
+    def by_somebody_else(path: Path) -> AbstractContextManager[None]:
+        assert path == lock
+        folder.mkdir()
+        (folder / environment.STAMP).write_text(f'{{"digest": "{recipe.digest()}", "what": "x"}}')
+        return nullcontext()
+
+    monkeypatch.setattr(environment, "gpu_names", tuple)
+    monkeypatch.setattr(environment, "wait_for_lock", by_somebody_else)
+    monkeypatch.delenv("TEACHER_REQUIREMENTS", raising=False)
+    assert environment.main([str(folder)]) == 0
+    assert not capsys.readouterr().out
