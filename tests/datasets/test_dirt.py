@@ -155,7 +155,7 @@ def damaged(what: str, make_root: MakeRoot, records: list[dict[str, Any]], outsi
     elif what == "a ROOT of another dataset":
         return make_root("fashioniq")
     root = make_root("cirr", "[{]" if what == "broken JSON" else records)
-    if what == "a symbolic link out of ROOT":
+    if what == "a picture that is a symbolic link out of ROOT":
         outside.mkdir()
         (root / "train").symlink_to(outside)
         (outside / "34").mkdir()
