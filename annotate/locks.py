@@ -23,8 +23,7 @@ def hold_lock(path: Path, out: Path | None = None) -> Iterator[None]:
     cannot be made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        handle = _opened(path)
     except OSError as error:
         raise OutputError(
             f"cannot write {path} ({error.strerror}); choose another OUT or mend its rights"
@@ -57,8 +56,7 @@ def wait_for_lock(path: Path) -> Iterator[None]:
     """Hold `path` for the length of the block, after whoever holds it now; where nothing can be locked or
     written there, without."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        handle = _opened(path)
     except OSError:
         yield
         return
@@ -83,3 +81,9 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def _opened(path: Path) -> int:
+    """The file of a lock that is to be held, made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)

@@ -46,8 +46,6 @@ from bench.driving import (
 from sample.writers import WRITERS, Sizes
 
 CONCURRENCY = 64
-LOST_AT_MOST = 2 * CONCURRENCY
-"""Answers of one kill: in flight, or received while a commit lasts (on a busy disk as long as an answer)."""
 DELAY = "0.15"
 """Seconds that an answer takes, so that there is something in flight to be lost."""
 Moment = Callable[["Victim", random.Random], bool]
@@ -149,7 +147,7 @@ def crash(kills: int, triplets: int, work: Path, seed: int) -> int:
     print(f"runs that got to their end: {tally.ends}, each compared byte by byte")
     print(
         f"answers asked again for a kill: {sum(tally.again) / max(len(tally.again), 1):.1f} on average, "
-        f"at most {max(tally.again, default=0):.1f}; {CONCURRENCY} may be in flight, others wait for the disk"
+        f"at most {max(tally.again, default=0):.1f}; {CONCURRENCY} may be in flight"
     )
     return verdict("crash", tally.wrong)
 
@@ -182,7 +180,7 @@ def _one_out(
     tally.ends += 1
     again = stats(url)["answered_twice"] - REPEATED_BY_CANARY * canaries
     tally.again += [max(again, 0) / own_kills] if own_kills else []
-    if again > own_kills * LOST_AT_MOST:
+    if again > own_kills * CONCURRENCY:
         tally.wrong.append(f"{again} answers were asked again after {own_kills} kills")
 
 

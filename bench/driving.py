@@ -22,6 +22,8 @@ from annotate.errors import CirError
 from annotate.text import parse_json
 
 ROOT = Path(__file__).resolve().parents[1]
+REPEATED_BY_CANARY = 3
+"""Questions of the canary that are the same at every start that gets to it."""
 IMAGES_A_TRIPLET = 0.62
 """Distinct references a triplet in FashionIQ and CIRR together: 28,605 for 46,225."""
 
@@ -56,10 +58,6 @@ def write_world(root: Path, triplets: int) -> Path:
     (root / "captions").mkdir()
     (root / "captions" / "cap.rc2.train.json").write_text(json.dumps(records))
     return root
-
-
-REPEATED_BY_CANARY = 3
-"""Questions of the canary that are the same at every start that gets to it."""
 
 
 class NotRun(CirError):

@@ -39,7 +39,7 @@ FILTERS: dict[str, Keep] = {
 
 
 def table(rows: Sequence[tuple[Scored, Row]]) -> str:
-    """Each filter: rows kept, of them right, right rows kept, wrong targets accepted."""
+    """Each filter: rows that pass, of them right, right rows that pass, wrong targets accepted."""
     lines = [
         "| filter | passed | right of passed | right rows passed | shuffled | look-alikes accepted |",
         "|---|---|---|---|---|---|",

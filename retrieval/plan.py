@@ -36,7 +36,8 @@ def plan(model: ModelSettings, train: TrainSettings, checkpointed: bool) -> str:
     held_rows = train.chunk if train.grad_cache else train.batch
     # bf16 weights; trained ones in fp32 with gradient and two moments
     weights = 2 * (everything - trained) + 16 * trained
-    # one saved input a layer, one layer's inner states while it is recomputed, logits of the chain in fp32
+    # one saved input a layer, one layer's inner states while it is recomputed (else all layers'), the chain's
+    # logits in fp32
     saved = 2 * held_tokens * config.hidden_size * config.num_hidden_layers
     inner = 2 * (8 * config.hidden_size + 3 * config.intermediate_size)  # bytes a token in one layer
     inner *= chunk_tokens if checkpointed else held_tokens * config.num_hidden_layers

@@ -25,10 +25,18 @@ from annotate.teacher.client import Stats
 from annotate.teacher.opening import OpenServer
 from annotate.teacher.request import Ask, Reply, Request
 from annotate.telling import Watch
-from bench.driving import fault_server, finish, kill_group, published, run_command, start, stats, write_world
+from bench.driving import (
+    REPEATED_BY_CANARY,
+    fault_server,
+    finish,
+    kill_group,
+    published,
+    run_command,
+    start,
+    stats,
+    write_world,
+)
 from tests.faults.fakes import question
-
-CANARY = 3  # questions of the canary that are the same at every start
 
 
 def command(world: Path, out: Path, url: str, **more: object) -> list[str]:
@@ -67,7 +75,7 @@ def test_a_signal_keeps_what_is_in_flight_and_publishes_finished_shards(
         assert manifest["status"] == "incomplete"
         assert 24 <= sum(manifest["counts"][name] for name in ("accepted", "rejected", "quarantined")) < 120
         finish(command(world, out, url), log)
-        assert stats(url)["answered_twice"] - before <= CANARY
+        assert stats(url)["answered_twice"] - before <= REPEATED_BY_CANARY
     assert published(out) == published(tmp_path / "whole")
 
 
@@ -86,7 +94,7 @@ def test_a_run_through_prefect_drains_too(tmp_path: Path) -> None:
         assert "Traceback" not in log.read_text()
         before = stats(url)["answered_twice"]
         finish(command(world, out, url), log)
-        assert stats(url)["answered_twice"] - before <= CANARY
+        assert stats(url)["answered_twice"] - before <= REPEATED_BY_CANARY
 
 
 @pytest.mark.slow
