@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from annotate.calibration.labels import judged
+from annotate.checks import DEFAULT_CHECKS, measured
+from annotate.checks.coherence import COHERENCE
 from annotate.selection import DEFAULT_THRESHOLDS, verdict
 from annotate.shards.plan import make_plan
 from annotate.shards.publish import publish
@@ -14,6 +16,8 @@ from schemas.calibration import Label
 from schemas.row import Row
 from tests.shards.world import JOB, make_tools, origin, scripted, triplet
 from tests.tables.rows import make_row
+
+ROWS = 320
 
 
 def scored(number: int, skipped: tuple[str, ...] = (), **changes: float | None) -> Row:
@@ -56,3 +60,25 @@ def write_labels(path: Path, out: Path, wrong: Callable[[int], bool], count: int
     ]
     path.write_text("".join(line + "\n" for line in lines))
     return path
+
+
+def wrong(number: int) -> bool:
+    return number % 4 == 0
+
+
+def row(number: int, early_stop: bool) -> Row:
+    """Wrong edits are surely wrong, some right ones less sure than the default threshold wants."""
+    p = 0.01 if wrong(number) else 0.08 if number % 8 == 1 else 0.98
+    if not early_stop or p >= DEFAULT_THRESHOLDS["p_covers"]:
+        return scored(number, p_covers=p)
+    place = DEFAULT_CHECKS.index(COHERENCE) + 1
+    unasked = DEFAULT_CHECKS[place:]
+    return scored(
+        number,
+        skipped=tuple(check.name for check in unasked),
+        **{**dict.fromkeys(measured(unasked)), "p_covers": p},
+    )
+
+
+def labels(path: Path, out: Path, count: int = ROWS) -> Path:
+    return write_labels(path, out, wrong, count)
