@@ -45,7 +45,7 @@ def test_a_run_that_fails_is_one_line(
     assert line.startswith("error: false ended with status 1")
 
 
-@pytest.mark.parametrize(("again", "wrong"), [(2 * 64 + 3, False), (2 * 64 + 4, True)])
+@pytest.mark.parametrize(("again", "wrong"), [(2 * 3 + 3, False), (2 * 3 + 4, True)])
 def test_a_start_that_is_killed_before_its_canary_repeats_no_answer_of_it(
     again: int, wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
